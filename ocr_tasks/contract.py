@@ -1,0 +1,248 @@
+"""What crosses a boundary: kinds, statuses, sources, options, page results, names of tasks and queues."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ocr_tasks.errors import InvalidId, InvalidOption, InvalidPageRange, UnknownField
+
+
+class Wire(BaseModel):
+    """A frozen model: camelCase in JSON, snake_case in Python, unknown fields refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    def wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Kind(StrEnum):
+    OCR = "ocr"
+    RENDER = "render"
+    COMPRESS = "compress"
+    DECOMPRESS = "decompress"
+    CRAWL = "crawl"
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    FINISHING = "finishing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+
+
+class Priority(StrEnum):
+    """A job's lane: `interactive` goes before `bulk` wherever something waits."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+class Operation(StrEnum):
+    """What an engine can do to a page."""
+
+    READ = "read"
+    ENCODE = "encode"
+    DECODE = "decode"
+
+
+class Format(StrEnum):
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    TEXT = "text"
+
+
+MEDIA_TYPE_OF_FORMAT = {
+    Format.JSON: "application/json",
+    Format.MARKDOWN: "text/markdown; charset=utf-8",
+    Format.HTML: "text/html; charset=utf-8",
+    Format.TEXT: "text/plain; charset=utf-8",
+}
+
+# What each engine is able to do, known without importing it: web refuses early what no configured engine can do.
+ENGINE_OPERATIONS: dict[str, frozenset[Operation]] = {
+    "rapid": frozenset({Operation.READ}),
+    "endpoint": frozenset({Operation.READ}),
+    "deepseek": frozenset({Operation.READ, Operation.ENCODE, Operation.DECODE}),
+}
+
+
+# -- what comes in ---------------------------------------------
+
+
+class Source(Wire):
+    """Where a job's pages come from: bytes in the blob store."""
+
+    blob: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    media_type: str
+    size_bytes: int = Field(ge=1)
+    filename: str | None = Field(None, max_length=255)
+
+
+class OcrOptions(Wire):
+    """How a document is to be read."""
+
+    format: Format = Format.JSON
+    mode: Literal["tiny", "small", "base", "large", "gundam", "auto"] = "auto"
+    prompt: Literal["document", "free", "figure"] = "document"
+    pages: str | None = Field(None, max_length=1000)
+    compression: bool = False
+    compression_ratio: float | None = Field(None, gt=0, le=100)
+    include_layout: bool = True
+    extract_tables: bool = True
+    priority: Priority = Priority.INTERACTIVE
+
+    def operations(self) -> frozenset[Operation]:
+        """What an engine must be able to do for this job."""
+        return frozenset({Operation.READ, Operation.ENCODE} if self.compression else {Operation.READ})
+
+
+def parse_options(given: dict[str, Any]) -> OcrOptions:
+    """Options as a caller gave them (camelCase).
+
+    Raises UnknownField, InvalidOption or InvalidPageRange, each naming the field and the value.
+    """
+    options = _validated(OcrOptions, given)
+    if options.pages is not None:
+        page_spans(options.pages)
+    return options
+
+
+def parse_source(given: dict[str, Any]) -> Source:
+    """A source as a direct caller gave it; raises UnknownField or InvalidOption."""
+    return _validated(Source, given)
+
+
+_Model = TypeVar("_Model", bound=Wire)
+
+
+def _validated(model: type[_Model], given: dict[str, Any]) -> _Model:
+    names = {field.alias or name for name, field in model.model_fields.items()}
+    unknown = sorted(set(given) - names)
+    if unknown:
+        known = ", ".join(sorted(names))
+        raise UnknownField(f"Unknown field {unknown[0]!r}. Known fields: {known}.", field=unknown[0])
+    try:
+        return model.model_validate(given, by_alias=True, by_name=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        value = first.get("input")
+        raise InvalidOption(f"{field}: {first['msg']}; got {value!r}.", field=field, value=str(value)[:200]) from None
+
+
+def parse_id(given: str) -> UUID:
+    """An id from an address; raises InvalidId."""
+    try:
+        return UUID(given)
+    except ValueError:
+        raise InvalidId(f"{given[:80]!r} is not a UUID.", value=given[:80]) from None
+
+
+# -- what comes out ---------------------------------------------
+
+BlockKind = Literal["heading", "paragraph", "table", "figure", "list", "formula", "other"]
+Flag = Literal["no_eos", "repetition", "empty", "truncated"]
+
+
+class Block(Wire):
+    """A piece of a page's layout. `box` is (x1, y1, x2, y2) in pixels of the page's image; `score` in 0..1."""
+
+    kind: BlockKind
+    text: str
+    box: tuple[int, int, int, int]
+    score: float | None = None
+
+
+class PageResult(Wire):
+    """What an engine made of a page. Blocks are in reading order; times in milliseconds."""
+
+    text: str
+    markdown: str
+    blocks: tuple[Block, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    vision_tokens: int | None = None
+    text_tokens: int | None = None
+    inference_ms: int = 0
+
+
+# -- names ---------------------------------------------
+
+
+class TaskName(StrEnum):
+    """Names of the Celery tasks. `OCR` is the entry task: its task id is the job's id."""
+
+    OCR = "ocr_tasks.ocr"
+    PREPARE_RANGE = "ocr_tasks.prepare_range"
+    READ_PAGE = "ocr_tasks.read_page"
+    FINISH = "ocr_tasks.finish"
+
+
+def prepare_queue(priority: Priority) -> str:
+    """The queue of the tasks that parse sources and assemble results."""
+    return f"prepare.{priority}"
+
+
+def engine_queue(engine: str, priority: Priority) -> str:
+    """The queue of the page tasks of one engine."""
+    return f"{engine}.{priority}"
+
+
+def queues() -> list[str]:
+    """Every queue there is, the ones to be served first in front."""
+    served = [prepare_queue, *(lambda p, e=e: engine_queue(e, p) for e in ENGINE_OPERATIONS)]
+    return [queue(priority) for queue in served for priority in Priority]
+
+
+def parse_pages(spec: str | None, page_count: int) -> list[int]:
+    """The pages of `page_count` that a range such as `1-3,5,8-` names: ascending, each once, from 1.
+
+    Raises InvalidPageRange, which names the part that is wrong.
+    """
+    if spec is None:
+        return list(range(1, page_count + 1))
+    chosen: set[int] = set()
+    for low, high in page_spans(spec):
+        highest = high if high is not None else max(low, page_count)
+        if highest > page_count:
+            raise InvalidPageRange(
+                f"Page {highest} was asked for; the document has {page_count} page(s).",
+                field="pages",
+                value=spec[:100],
+                limit=page_count,
+            )
+        chosen.update(range(low, highest + 1))
+    return sorted(chosen)
+
+
+def page_spans(spec: str) -> list[tuple[int, int | None]]:
+    """The spans of a page range, first and last page each (None: to the end); raises InvalidPageRange."""
+    return [_page_span(part.strip(), spec) for part in spec.split(",")]
+
+
+def _page_span(part: str, spec: str) -> tuple[int, int | None]:
+    matched = re.fullmatch(r"([0-9]{1,7})(?:\s*(-)\s*([0-9]{1,7})?)?", part)
+    if not matched:
+        raise InvalidPageRange(
+            f"{part[:40]!r} is not a page or a range of pages; write them like 1-3,5 or 8-.",
+            field="pages",
+            value=spec[:100],
+        )
+    low, dash, last = matched.groups()
+    high = int(last) if last else None if dash else int(low)
+    if int(low) < 1 or (high is not None and high < int(low)):
+        raise InvalidPageRange(f"{part[:40]!r} does not go upward from 1.", field="pages", value=spec[:100])
+    return int(low), high

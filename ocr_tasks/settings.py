@@ -1,0 +1,168 @@
+"""Every setting of the service, read from the environment (and `.env`) in this one place."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EngineName = Literal["rapid", "deepseek", "endpoint"]
+
+
+def default_data_dir() -> Path:
+    """Where an embedded stack keeps its data: a system folder for root, else the user's data folder (XDG)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/lightdom-ocr")
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "lightdom-ocr"
+
+
+def _env(name: str) -> AliasChoices:
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """Frozen; built once a process by `get_settings()`, passed on from there."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OCR_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    # -- servers
+    database_url: str = Field(
+        "postgresql://localhost:5432/lightdom",
+        validation_alias=_env("DATABASE_URL"),
+        description="Postgres. `lightdom-ocr up` starts one of its own when this is not set.",
+    )
+    db_schema: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = Field(
+        "ocr", description="Postgres schema that holds this service's tables."
+    )
+    redis_url: str | None = Field(
+        None,
+        validation_alias=_env("REDIS_URL"),
+        description="Redis, as one URL; wins over REDIS_HOST and REDIS_PORT. `lightdom-ocr up` starts one if none is set.",
+    )
+    redis_host: str = Field("localhost", validation_alias=_env("REDIS_HOST"), description="Redis host.")
+    redis_port: int = Field(6379, validation_alias=_env("REDIS_PORT"), description="Redis port.")
+
+    # -- storage
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Folder of an embedded stack (`lightdom-ocr up`)."
+    )
+    blob_url: str | None = Field(
+        None,
+        description="Blob store as an fsspec URL (`file:///data/blobs`, `s3://bucket/prefix`); "
+        "all nodes must see the same one. Unset: the folder `blobs` in OCR_DATA_DIR.",
+    )
+    retention_days: float = Field(30, gt=0, description="Days that a finished job's result and pages are kept.")
+    blob_grace_h: float = Field(
+        24, gt=0, description="Hours that an unreferenced blob is left alone before it is deleted."
+    )
+
+    # -- engines
+    engine: EngineName = Field(
+        "rapid", description="Engine that a node serves and that jobs go to: rapid, deepseek or endpoint."
+    )
+    batch_size: int = Field(
+        64,
+        gt=0,
+        validation_alias=_env("DEEPSEEK_OCR_BATCH_SIZE"),
+        description="Cap on the pages an engine holds at once.",
+    )
+    engine_threads: int | None = Field(
+        None,
+        gt=0,
+        description="Task threads of an engine node. Unset: 8 or three times the engine's capacity, whichever is more.",
+    )
+    cpu_threads: int | None = Field(None, gt=0, description="CPU threads an engine may use. Unset: all cores.")
+    compression_ratio: float = Field(
+        10,
+        gt=0,
+        validation_alias=_env("DEEPSEEK_OCR_COMPRESSION_RATIO"),
+        description="Default target for text tokens per vision token.",
+    )
+
+    # -- limits
+    max_pages: int = Field(
+        1000, gt=0, validation_alias=_env("DEEPSEEK_OCR_MAX_PAGES"), description="Pages a job may read."
+    )
+    max_upload_mb: int = Field(512, gt=0, description="Largest request body, in MiB.")
+    max_page_mpx: float = Field(100, gt=0, description="Largest page image, in megapixels.")
+    pdf_dpi: int = Field(
+        200, ge=36, le=1200, description="Resolution at which PDF pages are rasterised, in dots per inch."
+    )
+    window_factor: int = Field(4, gt=0, description="Pages a job may have in flight, per page of live engine capacity.")
+    range_pages: int = Field(16, gt=0, description="Most pages that one preparing task rasterises.")
+
+    # -- time
+    lease_s: float = Field(30, gt=0, description="Seconds a worker's claim on a page lasts unless renewed.")
+    page_timeout_s: float = Field(300, gt=0, description="Seconds a page may stay in an engine.")
+    step_timeout_s: float = Field(
+        120, gt=0, description="Seconds one engine step may take before the node gives itself up."
+    )
+    prepare_timeout_s: float = Field(120, gt=0, description="Seconds one preparing or finishing task may take.")
+    prepare_memory_mb: int = Field(2048, gt=0, description="Memory that one parsing process may use, in MiB.")
+    page_failures: int = Field(2, gt=0, description="Failures of its own after which a page is given up.")
+    max_attempts: int = Field(20, gt=0, description="Claims of any kind after which a page is given up.")
+    reconcile_s: float = Field(2, gt=0, description="Seconds between two passes of the reconciler.")
+    resend_s: float = Field(
+        5, gt=0, description="Seconds after which a lost message is first sent again; doubles each time."
+    )
+    stop_grace_s: float = Field(8, ge=0, description="Seconds a stopping node may use to end the pages in its engine.")
+
+    # -- web
+    host: str = Field("127.0.0.1", description="Address that web listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port that web listens on.")
+    default_wait_s: float = Field(
+        0, ge=0, description="Seconds a submit waits for its result when the caller does not say."
+    )
+    max_wait_s: float = Field(60, ge=0, description="Longest wait that a caller may ask for, in seconds.")
+    max_waiters: int = Field(8, ge=0, description="Callers of one web process that may wait at the same time.")
+    server_url: str = Field("http://127.0.0.1:8080", description="Where the command line finds the service.")
+
+    # -- logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver(cls, url: str) -> str:
+        if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
+            raise ValueError("DATABASE_URL must start with postgresql://")
+        return url.replace("postgres://", "postgresql://", 1)
+
+    @property
+    def broker_url(self) -> str:
+        return self.redis_url or f"redis://{self.redis_host}:{self.redis_port}/0"
+
+    @property
+    def blobs_url(self) -> str:
+        return self.blob_url or (self.data_dir / "blobs").absolute().as_uri()
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return self.max_upload_mb * 1024 * 1024
+
+    @property
+    def max_page_pixels(self) -> int:
+        return int(self.max_page_mpx * 1_000_000)
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
+
+
+def environment_name(field: str) -> str:
+    """The environment variable that sets a field of `Settings`."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return f"OCR_{field.upper()}"

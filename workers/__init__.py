@@ -1,0 +1,1 @@
+"""What does the work: prepares sources, reads pages on engines, assembles results. Never imports web."""

@@ -1,0 +1,66 @@
+"""Engines: what reads a page. One protocol for all of them; this module imports none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from PIL import Image
+
+from ocr_tasks.contract import OcrOptions, Operation, PageResult, Priority
+from ocr_tasks.errors import OcrError
+
+
+class WorkId(NamedTuple):
+    """One try at one page."""
+
+    job_id: UUID
+    page_no: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class PageWork:
+    """A page to be worked on. `image` is RGB or L; `alone`: nothing else may be in the engine with it."""
+
+    id: WorkId
+    image: Image.Image
+    options: OcrOptions = field(default_factory=OcrOptions)
+    operations: frozenset[Operation] = frozenset({Operation.READ})
+    priority: Priority = Priority.INTERACTIVE
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class PageDone:
+    """How a page ended: with a result, or with the error that it itself caused."""
+
+    id: WorkId
+    outcome: PageResult | OcrError
+
+
+class Engine(Protocol):
+    """What the batcher drives, always from one thread.
+
+    Pages admitted come back from some later `step`, each once, unless they were evicted. When `step` raises, the
+    engine must hold nothing any more: the batcher admits what was in it again, one page at a time.
+    """
+
+    name: str
+    revision: str  # of the model and of what the engine does with it; part of every cache key
+    capacity: int  # pages it can hold at once
+    operations: frozenset[Operation]
+
+    def admit(self, works: Sequence[PageWork]) -> None:
+        """Take pages in; no heavy work here."""
+
+    def step(self) -> Sequence[PageDone]:
+        """Do a bounded piece of work; return the pages that ended with it."""
+
+    def evict(self, ids: Collection[WorkId]) -> None:
+        """Let go of pages that nobody waits for any more; ids it does not hold are no error."""
+
+    def close(self) -> None:
+        """Free the device."""

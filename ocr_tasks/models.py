@@ -19,13 +19,13 @@ from sqlalchemy import (
     Integer,
     Text,
     desc,
-    text,
 )
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-NOW = text("now()")
-ZERO = text("0")
+NOW = sql("now()")
+ZERO = sql("0")
 
 
 class Base(DeclarativeBase):
@@ -79,10 +79,10 @@ class Job(Base):
             "jobs_live",
             "status",
             "sent_at",
-            postgresql_where=text("status NOT IN ('succeeded', 'failed', 'cancelled')"),
+            postgresql_where=sql("status NOT IN ('succeeded', 'failed', 'cancelled')"),
         ),
-        Index("jobs_ended", "finished_at", postgresql_where=text("expired_at IS NULL")),
-        Index("jobs_source_blob", text("(source ->> 'blob')")),
+        Index("jobs_ended", "finished_at", postgresql_where=sql("expired_at IS NULL")),
+        Index("jobs_source_blob", sql("(source ->> 'blob')")),
     )
 
 
@@ -143,7 +143,7 @@ class Page(Base):
             "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="pages_status_check"
         ),
         CheckConstraint("isolation IN ('none', 'suspect', 'alone')", name="pages_isolation_check"),
-        Index("pages_live", "status", "sent_at", postgresql_where=text("status IN ('queued', 'running')")),
+        Index("pages_live", "status", "sent_at", postgresql_where=sql("status IN ('queued', 'running')")),
         Index("pages_image_blob", "image_blob"),
     )
 

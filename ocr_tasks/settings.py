@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None,
         validation_alias=_env("REDIS_URL"),
-        description="Redis, as one URL; wins over REDIS_HOST and REDIS_PORT. `lightdom-ocr up` starts one if none is set.",
+        description="Redis, as one URL; wins over REDIS_HOST and REDIS_PORT. `up` starts one if none is set.",
     )
     redis_host: str = Field("localhost", validation_alias=_env("REDIS_HOST"), description="Redis host.")
     redis_port: int = Field(6379, validation_alias=_env("REDIS_PORT"), description="Redis port.")

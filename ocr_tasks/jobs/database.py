@@ -1,0 +1,93 @@
+"""The way to Postgres: one engine a process, statements that are tried again after a lost connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from ocr_tasks.errors import ServiceUnavailable
+from ocr_tasks.settings import Settings
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Database:
+    """Runs transactions. Everything sent through it is fenced or idempotent, so it may safely run twice.
+
+    patience_s: how long a lost or refused connection is tried again before ServiceUnavailable is raised.
+    """
+
+    def __init__(self, settings: Settings, *, patience_s: float = 30, pool_size: int = 5) -> None:
+        self.schema = settings.db_schema
+        self.patience_s = patience_s
+        self.engine: Engine = create_engine(
+            settings.database_url,
+            pool_size=pool_size,
+            max_overflow=10,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            connect_args={
+                "options": f"-csearch_path={self.schema} -cstatement_timeout=30s -clock_timeout=10s",
+                "connect_timeout": 5,
+                "application_name": "lightdom-ocr",
+                "keepalives_idle": 30,
+            },
+        )
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction and return what it returns, after the commit."""
+        give_up_at = time.monotonic() + self.patience_s
+        pause_s = 0.05
+        while True:
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not _is_passing(error):
+                    raise
+                if time.monotonic() + pause_s > give_up_at:
+                    raise ServiceUnavailable("The database is not reachable.") from error
+                log.warning("database_retry", error=str(error.orig).strip()[:200], pause_s=round(pause_s, 2))
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 2)
+
+    def all(self, sql: str, **params: Any) -> Sequence[RowMapping]:
+        """Run one statement in a transaction of its own; returns its rows."""
+        return self.run(lambda connection: connection.execute(text(sql), params).mappings().all())
+
+    def one(self, sql: str, **params: Any) -> RowMapping | None:
+        """Like `all`, for a statement that gives one row or none."""
+        rows = self.all(sql, **params)
+        return rows[0] if rows else None
+
+    def execute(self, sql: str, **params: Any) -> int:
+        """Like `all`, for a statement without rows; returns how many it touched."""
+        return self.run(lambda connection: connection.execute(text(sql), params).rowcount)
+
+    def changes_one(self, sql: str, **params: Any) -> bool:
+        """Like `execute`, for a statement that changes one row, or none when a fence refuses it."""
+        return self.execute(sql, **params) == 1
+
+    def forget_connections(self) -> None:
+        """After a fork: leave the parent's connections to the parent."""
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    """Whether the connection was at fault, or a deadlock: then another try can succeed."""
+    if error.connection_invalidated:
+        return True
+    code = getattr(error.orig, "pgcode", None)
+    if code is None:  # no answer from a server at all: refused, reset, starting up
+        return isinstance(error, OperationalError)
+    # 08: connection; 57P: shutdown or start-up; 40: deadlock or serialisation; 53300: too many connections
+    return code[:2] in ("08", "40") or code[:3] == "57P" or code == "53300"

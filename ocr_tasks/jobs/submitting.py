@@ -1,0 +1,74 @@
+"""A job comes into being, and may be cancelled."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from ocr_tasks.contract import ENGINE_OPERATIONS, Kind, OcrOptions, Source
+from ocr_tasks.errors import Conflict, NotFound, OperationUnavailable
+from ocr_tasks.jobs.database import Database
+
+CREATE = """
+INSERT INTO jobs (id, kind, priority, engine, source, options)
+VALUES (:id, :kind, :priority, :engine, :source, :options)
+ON CONFLICT (id) DO NOTHING
+"""
+
+CANCEL_JOB = """
+UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_until = NULL
+ WHERE id = :job AND status IN ('queued', 'preparing', 'running', 'finishing')
+"""
+
+CANCEL_PAGES = "UPDATE pages SET status = 'cancelled', lease_until = NULL WHERE job_id = :job AND status = ANY(:live)"
+
+
+def check_operations(engine: str, options: OcrOptions) -> None:
+    """Refuse what no configured engine can do; raises OperationUnavailable, which says what to configure."""
+    missing = options.operations() - ENGINE_OPERATIONS[engine]
+    if missing:
+        able = [name for name, operations in ENGINE_OPERATIONS.items() if options.operations() <= operations]
+        raise OperationUnavailable(
+            f"`compression` needs an engine that can {sorted(missing)[0]}; OCR_ENGINE is {engine!r}, "
+            f"which cannot. Set OCR_ENGINE={' or '.join(able)}.",
+            field="compression",
+            value=True,
+        )
+
+
+def create_job(db: Database, job_id: UUID, *, engine: str, source: Source, options: OcrOptions) -> bool:
+    """Insert an OCR job as `queued`; False when it exists already, as after a second delivery."""
+    check_operations(engine, options)
+    added = db.execute(
+        CREATE,
+        id=job_id,
+        kind=Kind.OCR,
+        priority=options.priority,
+        engine=engine,
+        source=source.model_dump_json(by_alias=True),
+        options=options.model_dump_json(by_alias=True),
+    )
+    return added == 1
+
+
+def cancel_job(db: Database, job_id: UUID) -> None:
+    """End a job that is not over; what runs of it is evicted as soon as its node learns of it.
+
+    Raises NotFound, or Conflict when the job ended before.
+    """
+
+    def cancel(connection: Connection) -> str | None:
+        cancelled = connection.execute(text(CANCEL_JOB), {"job": job_id}).rowcount
+        if cancelled:
+            connection.execute(text(CANCEL_PAGES), {"job": job_id, "live": ["queued", "running"]})
+            connection.execute(text("DELETE FROM ranges WHERE job_id = :job"), {"job": job_id})
+            return None
+        found = connection.execute(text("SELECT status FROM jobs WHERE id = :job"), {"job": job_id})
+        return str(found.scalar() or "")
+
+    status = db.run(cancel)
+    if status == "":
+        raise NotFound(f"There is no job {job_id}.")
+    if status not in (None, "cancelled"):
+        raise Conflict(f"The job has {status} already and cannot be cancelled.", value=status)

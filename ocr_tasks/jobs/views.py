@@ -1,0 +1,179 @@
+"""What callers may see of jobs and pages, as it goes over the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import RowMapping
+
+from ocr_tasks.contract import Block, Kind, OcrOptions, Priority, Source, Status, Wire
+from ocr_tasks.errors import InvalidOption, NotFound, Problem
+from ocr_tasks.jobs.database import Database
+
+NAMED_PAGES = 100
+
+
+class PageCounts(Wire):
+    total: int | None
+    succeeded: int
+    failed: int
+
+
+class Links(Wire):
+    self: str
+    result: str
+    events: str
+
+
+class JobView(Wire):
+    """A job on the wire."""
+
+    id: UUID
+    kind: Kind
+    status: Status
+    priority: Priority
+    batch_id: UUID | None = None
+    pages: PageCounts
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: Problem | None
+    links: Links
+
+
+class PageView(Wire):
+    """A page on the wire. Boxes in pixels of its image, times in ms."""
+
+    page_no: int
+    status: Status
+    width: int | None
+    height: int | None
+    text: str | None
+    markdown: str | None
+    flags: tuple[str, ...]
+    blocks: tuple[Block, ...] | None
+    vision_tokens: int | None
+    text_tokens: int | None
+    compression_ratio: float | None
+    engine: str | None
+    revision: str | None
+    queue_ms: int | None
+    inference_ms: int | None
+    error: Problem | None
+
+
+class FlaggedPage(Wire):
+    """A page that a caller should look at: it failed, or its engine was not sure of it."""
+
+    page_no: int
+    status: Status
+    flags: tuple[str, ...]
+    error: Problem | None
+
+
+class JobDetail(JobView):
+    """A job, and which of its pages failed or are flagged (the first 100 of them)."""
+
+    flagged_pages: tuple[FlaggedPage, ...] = Field(default=())
+
+
+def job_view(row: RowMapping) -> JobView:
+    """The wire form of a row of `jobs`."""
+    base = f"/api/jobs/{row['id']}"
+    return JobView(
+        id=row["id"],
+        kind=row["kind"],
+        status=row["status"],
+        priority=row["priority"],
+        pages=PageCounts(total=row["pages_total"], succeeded=row["pages_succeeded"], failed=row["pages_failed"]),
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        error=row["error"],
+        links=Links(self=base, result=f"{base}/result", events=f"{base}/events"),
+    )
+
+
+def page_view(row: RowMapping) -> PageView:
+    """The wire form of a row of `pages`."""
+    names = [name for name in PageView.model_fields if name != "compression_ratio"]
+    vision, text = row["vision_tokens"], row["text_tokens"]
+    ratio = round(text / vision, 2) if vision and text is not None else None
+    return PageView(**{name: row[name] for name in names}, compression_ratio=ratio)
+
+
+def get_job_row(db: Database, job_id: UUID) -> RowMapping:
+    """A job's row as it stands; raises NotFound."""
+    row = db.one("SELECT * FROM jobs WHERE id = :job", job=job_id)
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.", value=str(job_id))
+    return row
+
+
+def get_status(db: Database, job_id: UUID) -> Status:
+    """A job's status and nothing else: what waiting asks for, often; raises NotFound."""
+    row = db.one("SELECT status FROM jobs WHERE id = :job", job=job_id)
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.", value=str(job_id))
+    return Status(row["status"])
+
+
+def get_job(db: Database, job_id: UUID) -> JobDetail:
+    """A job with its failed and flagged pages; raises NotFound."""
+    view = job_view(get_job_row(db, job_id))
+    rows = db.all(
+        """
+        SELECT page_no, status, flags, error FROM pages
+         WHERE job_id = :job AND (status = 'failed' OR flags <> '{}') ORDER BY page_no LIMIT :some
+        """,
+        job=job_id,
+        some=NAMED_PAGES,
+    )
+    return JobDetail(**dict(view), flagged_pages=tuple(FlaggedPage(**row) for row in rows))
+
+
+def list_jobs(
+    db: Database, *, limit: int, status: Status | None = None, before: tuple[datetime, UUID] | None = None
+) -> list[JobView]:
+    """The newest jobs first. before: (created_at, id) of the last one already seen."""
+    rows = db.all(
+        """
+        SELECT * FROM jobs
+         WHERE (cast(:status AS text) IS NULL OR status = :status)
+           AND (cast(:created_at AS timestamptz) IS NULL OR (created_at, id) < (:created_at, cast(:id AS uuid)))
+         ORDER BY created_at DESC, id DESC LIMIT :limit
+        """,
+        status=status,
+        created_at=before and before[0],
+        id=before and before[1],
+        limit=limit,
+    )
+    return [job_view(row) for row in rows]
+
+
+def get_page_row(db: Database, job_id: UUID, page_no: int) -> RowMapping:
+    """A page's row; raises NotFound, which says whether the job, or only the page, is missing."""
+    row = db.one("SELECT * FROM pages WHERE job_id = :job AND page_no = :page", job=job_id, page=page_no)
+    if row is None:
+        job = get_job_row(db, job_id)
+        total = job["source_pages"]
+        known = f"its source has {total} page(s)" if total else "its source was not read yet"
+        raise NotFound(f"Job {job_id} has no page {page_no} (yet): {known}.", value=page_no)
+    return row
+
+
+def get_source(db: Database, job_id: UUID) -> tuple[Source, OcrOptions]:
+    """What a job was given; raises NotFound."""
+    row = get_job_row(db, job_id)
+    return Source.model_validate(row["source"]), OcrOptions.model_validate(row["options"])
+
+
+def parse_status(given: str) -> Status:
+    """A status a caller filters by; raises InvalidOption."""
+    try:
+        return Status(given)
+    except ValueError:
+        names = ", ".join(Status)
+        raise InvalidOption(f"status: {given[:40]!r} is none of {names}.", field="status", value=given[:40]) from None

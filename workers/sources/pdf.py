@@ -1,0 +1,126 @@
+"""PDF pages as images, with PDFium. Not thread-safe: one document at a time in a process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+import structlog
+from PIL import Image
+
+from ocr_tasks.errors import BrokenSource, EncryptedSource, NoPages, PageTooLarge, SourceError
+from workers.sources.encode import PageFailure, PageImage, page_image
+from workers.sources.limits import MAX_SIDE, Limits, parsing, require_countable
+
+log = structlog.get_logger()
+
+POINTS_PER_INCH = 72
+LEAST_DPI = 72
+"""A page too large for the wanted resolution is rasterised at a lower one, but not below this: text of 10 pt is
+10 pixels high there, the least that is read at all."""
+
+
+def count(path: Path, limits: Limits, password: str | None) -> int:
+    """The pages of a PDF; raises BrokenSource, EncryptedSource, NoPages or TooManyPages."""
+    with opened(path, limits, password) as pdf:
+        return require_countable(len(pdf))
+
+
+def rasterise(
+    path: Path, page_nos: Sequence[int], limits: Limits, password: str | None
+) -> Iterator[PageImage | PageFailure]:
+    """The pages asked for, one in memory at a time, annotations and form fields drawn."""
+    with opened(path, limits, password) as pdf:
+        for page_no in page_nos:
+            try:
+                with parsing(f"Page {page_no}", limits):
+                    rendered = _render(pdf, page_no, limits)
+            except SourceError as error:
+                yield PageFailure(page_no, error)
+            else:
+                yield rendered
+
+
+@contextmanager
+def opened(path: Path, limits: Limits, password: str | None) -> Iterator[pypdfium2.PdfDocument]:
+    """An open PDF; raises BrokenSource, EncryptedSource or NoPages."""
+    with parsing("The file", limits):
+        pdf = _open(path, password)
+    try:
+        yield pdf
+    finally:
+        pdf.close()
+
+
+def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
+    try:
+        pdf = pypdfium2.PdfDocument(path.absolute(), password=password)
+    except pypdfium2.PdfiumError as error:
+        raise _load_error(error.err_code, password) from None
+    try:
+        pdf.init_forms()  # before any page is loaded, or its fields are not drawn
+    except pypdfium2.PdfiumError as error:
+        log.info("form_not_drawn", error=str(error))
+    return pdf
+
+
+def _load_error(code: int | None, password: str | None) -> SourceError:
+    if code == pdfium.FPDF_ERR_PASSWORD:
+        given = "the given one does not open it" if password else "none was given"
+        return EncryptedSource(f"The document needs a password; {given}.")
+    if code == pdfium.FPDF_ERR_SECURITY:
+        return EncryptedSource("The document is encrypted in a way that cannot be opened here.")
+    if code == pdfium.FPDF_ERR_SUCCESS:
+        return NoPages("The document has 0 pages.")
+    return BrokenSource("The file is no PDF that can be read: it is damaged or cut off.")
+
+
+def _render(pdf: pypdfium2.PdfDocument, page_no: int, limits: Limits) -> PageImage:
+    if not 1 <= page_no <= len(pdf):
+        raise BrokenSource(f"Page {page_no} is not in the document; it has {len(pdf)}.", value=page_no, limit=len(pdf))
+    width, height = pdf.get_page_size(page_no - 1)
+    dpi = _dpi(page_no, width, height, limits)
+    page = pdf[page_no - 1]
+    try:
+        # Four bytes a pixel: what Pillow can take over without a copy.
+        bitmap = page.render(scale=dpi / POINTS_PER_INCH, rev_byteorder=True, prefer_bgrx=True)
+        try:
+            picture: Image.Image = bitmap.to_pil()
+            return page_image(page_no, picture.convert("RGB"), dpi)
+        finally:
+            bitmap.close()
+    finally:
+        page.close()
+
+
+def _dpi(page_no: int, width: float, height: float, limits: Limits) -> float:
+    """The resolution for a page of this size in points: the wanted one, or the highest that stays within the limits.
+
+    Raises PageTooLarge when that would be below `LEAST_DPI`.
+    """
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        raise BrokenSource(f"Page {page_no} has no size: {width} x {height} pt.")
+    limit, wanted, least = limits.max_page_pixels, limits.pdf_dpi, min(LEAST_DPI, limits.pdf_dpi)
+    if _fits(width, height, wanted, limit):
+        return wanted
+    most = POINTS_PER_INCH * min(math.sqrt(limit / (width * height)), MAX_SIDE / max(width, height))
+    lower = min(wanted, math.floor(most * 0.999))  # sides are rounded up to whole pixels
+    if lower >= least and _fits(width, height, lower, limit):
+        log.info("page_at_lower_dpi", page_no=page_no, wanted=wanted, dpi=lower)
+        return lower
+    pixels = math.ceil(width * least / POINTS_PER_INCH) * math.ceil(height * least / POINTS_PER_INCH)
+    raise PageTooLarge(
+        f"Page {page_no} is {width:.0f} x {height:.0f} pt: {pixels} pixels even at {least} dpi; the limit is {limit}"
+        f" (and {MAX_SIDE} for a side).",
+        value=pixels,
+        limit=limit,
+    )
+
+
+def _fits(width: float, height: float, dpi: float, limit: int) -> bool:
+    across, down = (math.ceil(side * dpi / POINTS_PER_INCH) for side in (width, height))
+    return across * down <= limit and max(across, down) <= MAX_SIDE

@@ -1,0 +1,75 @@
+"""Messages, always sent after the commit. One that cannot be sent is no error: the row is the truth.
+
+A message's task id starts with its key, which names the row it is about; the reconciler recognises by it what the
+queues still hold.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from uuid import UUID
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from ocr_tasks.contract import Priority, TaskName, engine_queue, prepare_queue
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Sends the messages of the pipeline. The methods return whether the message went out."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+    def entry(self, job_id: UUID, priority: Priority) -> bool:
+        """A job's first step. Its task id is the job's id."""
+        return self._send(TaskName.OCR, str(job_id), prepare_queue(priority), {})
+
+    def ranges(self, job_id: UUID, range_ids: Iterable[int], priority: Priority) -> None:
+        """Ranges to be prepared."""
+        for range_id in range_ids:
+            self._send(
+                TaskName.PREPARE_RANGE,
+                _unique(f"{job_id}:r{range_id}"),
+                prepare_queue(priority),
+                {"range_id": range_id},
+            )
+
+    def pages(self, job_id: UUID, page_nos: Iterable[int], engine: str, priority: Priority) -> None:
+        """Pages to be read."""
+        for page_no in page_nos:
+            self._send(
+                TaskName.READ_PAGE,
+                _unique(f"{job_id}:{page_no}"),
+                engine_queue(engine, priority),
+                {"job_id": str(job_id), "page_no": page_no},
+            )
+
+    def finish(self, job_id: UUID, priority: Priority) -> bool:
+        """A job whose pages have all ended."""
+        return self._send(
+            TaskName.FINISH, _unique(f"{job_id}:finish"), prepare_queue(priority), {"job_id": str(job_id)}
+        )
+
+    def _send(self, name: TaskName, task_id: str, queue: str, kwargs: dict[str, object]) -> bool:
+        try:
+            self.app.send_task(str(name), kwargs=kwargs, task_id=task_id, queue=queue, ignore_result=True)
+        except (OperationalError, RedisError, OSError) as error:
+            log.warning("message_not_sent", task=str(name), task_id=task_id, queue=queue, error=str(error)[:200])
+            return False
+        return True
+
+
+def _unique(key: str) -> str:
+    """Two messages about one row need two task ids: a worker keeps its books by them."""
+    return f"{key}:{uuid.uuid4().hex[:8]}"
+
+
+def message_key(task_id: str) -> str:
+    """What a message is about: its task id without the part that makes it unique."""
+    return task_id.rsplit(":", 1)[0]

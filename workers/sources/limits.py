@@ -89,11 +89,11 @@ def require_size(subject: str, width: int, height: int, limits: Limits) -> None:
     pixels, limit = width * height, limits.max_page_pixels
     if pixels > limit:
         raise PageTooLarge(
-            f"{subject} is {width} x {height}: {pixels} pixels; the limit is {limit}.", value=pixels, limit=limit
+            f"{subject} is {width} x {height} pixels, {pixels} in all; the limit is {limit}.", value=pixels, limit=limit
         )
     if max(width, height) > MAX_SIDE:
         raise PageTooLarge(
-            f"{subject} is {width} x {height}; the limit for a side is {MAX_SIDE} pixels.",
+            f"{subject} is {width} x {height} pixels; the limit for a side is {MAX_SIDE}.",
             value=max(width, height),
             limit=MAX_SIDE,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ import pypdfium2.raw as pdfium
 import structlog
 from PIL import Image
 
-from ocr_tasks.errors import BrokenSource, EncryptedSource, NoPages, PageTooLarge, SourceError
+from ocr_tasks.errors import BrokenSource, EncryptedSource, NoPages, SourceError
 from workers.sources.encode import PageFailure, PageImage, page_image
-from workers.sources.limits import MAX_SIDE, Limits, parsing, require_countable
+from workers.sources.limits import MAX_SIDE, Limits, parsing, require_countable, require_size
 
 log = structlog.get_logger()
 
@@ -57,10 +58,15 @@ def opened(path: Path, limits: Limits, password: str | None) -> Iterator[pypdfiu
 
 
 def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
-    try:
-        pdf = pypdfium2.PdfDocument(path.absolute(), password=password)
-    except pypdfium2.PdfiumError as error:
-        raise _load_error(error.err_code, password) from None
+    # By hand, because PdfDocument(path) asks for the reason of a failure also when a document without pages was opened,
+    # and is then given that of an earlier file.
+    document = pdfium.FPDF_LoadDocument(os.fsencode(path), password.encode() if password else None)
+    if not document:
+        raise _load_error(pdfium.FPDF_GetLastError(), password)
+    pdf = pypdfium2.PdfDocument(document)
+    if len(pdf) < 1:
+        pdf.close()
+        raise NoPages("The document has 0 pages.")
     try:
         pdf.init_forms()  # before any page is loaded, or its fields are not drawn
     except pypdfium2.PdfiumError as error:
@@ -68,14 +74,12 @@ def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
     return pdf
 
 
-def _load_error(code: int | None, password: str | None) -> SourceError:
+def _load_error(code: int, password: str | None) -> SourceError:
     if code == pdfium.FPDF_ERR_PASSWORD:
         given = "the given one does not open it" if password else "none was given"
         return EncryptedSource(f"The document needs a password; {given}.")
     if code == pdfium.FPDF_ERR_SECURITY:
         return EncryptedSource("The document is encrypted in a way that cannot be opened here.")
-    if code == pdfium.FPDF_ERR_SUCCESS:
-        return NoPages("The document has 0 pages.")
     return BrokenSource("The file is no PDF that can be read: it is damaged or cut off.")
 
 
@@ -104,23 +108,23 @@ def _dpi(page_no: int, width: float, height: float, limits: Limits) -> float:
     """
     if not (0 < width < math.inf and 0 < height < math.inf):
         raise BrokenSource(f"Page {page_no} has no size: {width} x {height} pt.")
-    limit, wanted, least = limits.max_page_pixels, limits.pdf_dpi, min(LEAST_DPI, limits.pdf_dpi)
-    if _fits(width, height, wanted, limit):
+    wanted, least = limits.pdf_dpi, min(LEAST_DPI, limits.pdf_dpi)
+    if _fits(width, height, wanted, limits):
         return wanted
-    most = POINTS_PER_INCH * min(math.sqrt(limit / (width * height)), MAX_SIDE / max(width, height))
-    lower = min(wanted, math.floor(most * 0.999))  # sides are rounded up to whole pixels
-    if lower >= least and _fits(width, height, lower, limit):
-        log.info("page_at_lower_dpi", page_no=page_no, wanted=wanted, dpi=lower)
-        return lower
-    pixels = math.ceil(width * least / POINTS_PER_INCH) * math.ceil(height * least / POINTS_PER_INCH)
-    raise PageTooLarge(
-        f"Page {page_no} is {width:.0f} x {height:.0f} pt: {pixels} pixels even at {least} dpi; the limit is {limit}"
-        f" (and {MAX_SIDE} for a side).",
-        value=pixels,
-        limit=limit,
-    )
+    subject = f"Page {page_no} ({width:.0f} x {height:.0f} pt), at {least} dpi,"
+    require_size(subject, *_pixels(width, height, least), limits)
+    most = POINTS_PER_INCH * min(math.sqrt(limits.max_page_pixels / (width * height)), MAX_SIDE / max(width, height))
+    lower = math.floor(most * 0.999)  # sides are rounded up to whole pixels
+    dpi = lower if lower > least and _fits(width, height, lower, limits) else least
+    log.info("page_at_lower_dpi", page_no=page_no, wanted=wanted, dpi=dpi)
+    return dpi
 
 
-def _fits(width: float, height: float, dpi: float, limit: int) -> bool:
-    across, down = (math.ceil(side * dpi / POINTS_PER_INCH) for side in (width, height))
-    return across * down <= limit and max(across, down) <= MAX_SIDE
+def _fits(width: float, height: float, dpi: float, limits: Limits) -> bool:
+    across, down = _pixels(width, height, dpi)
+    return across * down <= limits.max_page_pixels and max(across, down) <= MAX_SIDE
+
+
+def _pixels(width: float, height: float, dpi: float) -> tuple[int, int]:
+    """Sides of a page image, as PDFium rounds them."""
+    return math.ceil(width * dpi / POINTS_PER_INCH), math.ceil(height * dpi / POINTS_PER_INCH)

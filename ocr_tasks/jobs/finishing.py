@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 
 from ocr_tasks.contract import Kind, OcrOptions, Status
-from ocr_tasks.errors import OcrError
+from ocr_tasks.errors import Problem
 from ocr_tasks.jobs.database import Database
 
 PAGES_AT_ONCE = 50
@@ -78,7 +78,7 @@ def end_job(
     status: Status,
     *,
     result: dict[str, Any] | None = None,
-    error: OcrError | None = None,
+    error: Problem | None = None,
 ) -> bool:
     """Store how the job ended; False when the claim was lost or the job was cancelled meanwhile."""
     return db.changes_one(
@@ -90,7 +90,7 @@ def end_job(
         attempt=claim.attempt,
         status=status,
         result=json.dumps(result) if result else None,
-        error=json.dumps(error.problem()) if error else None,
+        error=json.dumps(error) if error else None,
     )
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from ocr_tasks.contract import OcrOptions, Source, parse_pages
+from ocr_tasks.contract import OcrOptions, Priority, Source, parse_pages
 from ocr_tasks.errors import OcrError, ParserDied, Problem
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.progress import PROGRESS, Progress, progress_of
@@ -39,6 +39,7 @@ class RangeClaim:
     page_nos: tuple[int, ...]
     source: Source
     options: OcrOptions
+    priority: Priority
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,30 @@ def claim_inspect(db: Database, job_id: UUID, lease_s: float) -> InspectClaim | 
     return InspectClaim(job_id, row["attempt"], source, options)
 
 
-def set_pages(db: Database, claim: InspectClaim, *, source_pages: int, pages_total: int) -> bool:
-    """The source was inspected: the job runs. False when the claim was lost."""
-    return db.changes_one(
-        """
+def set_pages(db: Database, claim: InspectClaim, *, source_pages: int, pages_total: int) -> Progress | None:
+    """The source was inspected: the job runs. None when the claim was lost."""
+    row = db.one(
+        f"""
         UPDATE jobs SET status = 'running', source_pages = :source_pages, pages_total = :total, lease_until = NULL
-         WHERE id = :job AND status = 'preparing' AND attempt = :attempt
+         WHERE id = :job AND status = 'preparing' AND attempt = :attempt RETURNING {PROGRESS}
         """,
         job=claim.job_id,
         attempt=claim.attempt,
         source_pages=source_pages,
         total=pages_total,
+    )
+    return progress_of(row) if row else None
+
+
+def give_back_inspect(db: Database, claim: InspectClaim) -> bool:
+    """Put a job back in its queue, uncharged: the blob store is not reachable, say."""
+    return db.changes_one(
+        """
+        UPDATE jobs SET status = 'queued', lease_until = NULL, sent_at = now(), sends = sends + 1
+         WHERE id = :job AND status = 'preparing' AND attempt = :attempt
+        """,
+        job=claim.job_id,
+        attempt=claim.attempt,
     )
 
 
@@ -198,7 +212,7 @@ def claim_range(db: Database, range_id: int, lease_s: float) -> RangeClaim | Non
                lease_until = now() + make_interval(secs => :lease)
           FROM jobs
          WHERE ranges.id = :range AND ranges.status = 'queued' AND jobs.id = ranges.job_id AND jobs.status = 'running'
-        RETURNING ranges.job_id, ranges.attempt, jobs.source, jobs.options,
+        RETURNING ranges.job_id, ranges.attempt, jobs.source, jobs.options, jobs.priority,
                   ARRAY(SELECT n FROM unnest(ranges.page_nos) AS n EXCEPT
                         SELECT page_no FROM pages WHERE pages.job_id = ranges.job_id ORDER BY 1) AS missing
         """,
@@ -208,7 +222,9 @@ def claim_range(db: Database, range_id: int, lease_s: float) -> RangeClaim | Non
     if row is None:
         return None
     source, options = _source_and_options(row["source"], row["options"])
-    return RangeClaim(range_id, row["job_id"], row["attempt"], tuple(row["missing"]), source, options)
+    return RangeClaim(
+        range_id, row["job_id"], row["attempt"], tuple(row["missing"]), source, options, Priority(row["priority"])
+    )
 
 
 ADD_PAGES = f"""

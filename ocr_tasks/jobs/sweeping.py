@@ -202,10 +202,10 @@ def _given_up(claim: PageClaim, error: OcrError, failures: int) -> bool:
     return not _charges(error) or claim.failures + 1 >= failures
 
 
-def jobs_with_room(db: Database) -> Sequence[tuple[UUID, str]]:
-    """Running jobs that have pages left to release: (job, engine)."""
+def jobs_with_room(db: Database) -> Sequence[tuple[UUID, str, Priority]]:
+    """Running jobs that have pages left to release: (job, engine, lane)."""
     rows = db.all(
-        "SELECT id, engine FROM jobs WHERE status = 'running' AND pages_released < pages_total LIMIT :some",
+        "SELECT id, engine, priority FROM jobs WHERE status = 'running' AND pages_released < pages_total LIMIT :some",
         some=AT_ONCE,
     )
-    return [(row["id"], row["engine"]) for row in rows]
+    return [(row["id"], row["engine"], Priority(row["priority"])) for row in rows]

@@ -1,0 +1,274 @@
+"""Waiting pages -> engine -> futures: one thread owns the engine, best priority first, free slots filled at once.
+
+Knows no torch and no Celery. Within a lane, jobs take turns (start-time fair queueing over pages), so a small job
+does not stand behind all the pages of a large one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+import structlog
+
+from ocr_tasks.contract import PageResult, Priority
+from ocr_tasks.errors import EngineFailed, OcrError, PageTimeout
+from workers.engine import Engine, PageDone, PageWork, WorkId
+
+log = structlog.get_logger(__name__)
+
+LANES = {Priority.INTERACTIVE: 0, Priority.BULK: 1}
+IDLE_WAIT_S = 0.5
+
+
+class Withdrawn(Exception):
+    """The page left the batcher unread, through no fault of its own."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A page as the engine left it; `waited_ms` counts from its submission to its admission."""
+
+    outcome: PageResult | OcrError
+    waited_ms: int
+
+
+@dataclass
+class Entry:
+    work: PageWork
+    rank: tuple[int, int, int]  # lane, fair tag, arrival
+    future: Future[Answer] = field(default_factory=Future)
+    submitted_at: float = field(default_factory=time.monotonic)
+    admitted_at: float = 0.0
+
+    def __lt__(self, other: Entry) -> bool:
+        return self.rank < other.rank
+
+
+class Batcher:
+    """Drives an engine. page_timeout_s: in the engine; step_timeout_s: for one step, then `on_hang` is called once.
+
+    on_alone: told before a page enters the engine alone; False when the page is not ours any more.
+    on_hang: called from the watchdog's thread; the engine's thread cannot be helped, so it should end the process.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        page_timeout_s: float,
+        step_timeout_s: float,
+        on_hang: Callable[[str], None],
+        on_alone: Callable[[WorkId], bool] = lambda _: True,
+    ) -> None:
+        self.engine = engine
+        self.page_timeout_s = page_timeout_s
+        self.step_timeout_s = step_timeout_s
+        self.on_alone = on_alone
+        self.on_hang = on_hang
+        self.inside: dict[WorkId, Entry] = {}
+        self.waiting: list[Entry] = []
+        self._wake = threading.Condition()
+        self._unwanted: set[WorkId] = set()
+        self._fair = FairTags()
+        self._arrivals = itertools.count()
+        self._stop_at: float | None = None
+        self._step_started_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._watchdog = threading.Thread(target=self._watch, name="batcher-watchdog", daemon=True)
+
+    # -- called from task threads ------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+        self._watchdog.start()
+
+    def submit(self, work: PageWork) -> Future[Answer]:
+        """Let a page wait for the engine; the future ends with an Answer, or with Withdrawn."""
+        with self._wake:
+            rank = (LANES[work.priority], self._fair.tag(work.id.job_id), next(self._arrivals))
+            entry = Entry(work, rank)
+            if self._stop_at is not None:
+                entry.future.set_exception(Withdrawn())
+                return entry.future
+            heapq.heappush(self.waiting, entry)
+            self._wake.notify()
+        return entry.future
+
+    def withdraw(self, ids: Collection[WorkId]) -> None:
+        """Nobody waits for these pages any more: they leave before the engine's next step."""
+        with self._wake:
+            self._unwanted.update(ids)
+            self._wake.notify()
+
+    def stop(self, grace_s: float) -> None:
+        """Take nothing more in; pages in the engine may end within the grace, the others are withdrawn.
+
+        Returns at once; `join` waits.
+        """
+        with self._wake:
+            self._stop_at = min(time.monotonic() + grace_s, self._stop_at or float("inf"))
+            self._wake.notify()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait until the engine is let go of; False when that took longer than the timeout."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # -- the engine's thread -----------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._over():
+                self._evict()
+                self._admit()
+                if self.inside:
+                    self._step()
+                else:
+                    self._rest()
+            self._let_go()
+        except BaseException as error:
+            log.exception("batcher_died")
+            self.on_hang(f"the batcher's thread died: {error!r}")
+            raise
+
+    def _over(self) -> bool:
+        if self._stop_at is None:
+            return False
+        return not self.inside or time.monotonic() >= self._stop_at
+
+    def _evict(self) -> None:
+        """Let go of pages that nobody waits for, and of those that have been in the engine for too long."""
+        with self._wake:
+            unwanted, self._unwanted = self._unwanted, set()
+            if self._stop_at is not None:
+                unwanted.update(entry.work.id for entry in self.waiting)
+            left = [entry for entry in self.waiting if entry.work.id in unwanted]
+            if left:
+                self.waiting = [entry for entry in self.waiting if entry.work.id not in unwanted]
+                heapq.heapify(self.waiting)
+        late_since = time.monotonic() - self.page_timeout_s
+        late = {page for page, entry in self.inside.items() if entry.admitted_at < late_since} - unwanted
+        gone = [page for page in self.inside if page in unwanted or page in late]
+        if gone:
+            self.engine.evict(gone)
+        for entry in left + [self.inside.pop(page) for page in gone]:
+            if entry.work.id in late:
+                limit = self.page_timeout_s
+                text = f"The page was in the engine for more than {limit:g} s."
+                self._answer(entry, PageTimeout(text, limit=limit))
+            else:
+                entry.future.set_exception(Withdrawn())
+
+    def _admit(self) -> None:
+        """Fill the free slots, best first. A page that must be alone waits until the engine is empty."""
+        admitted: list[Entry] = []
+        with self._wake:
+            while self.waiting and self._has_room(self.waiting[0], admitted):
+                admitted.append(heapq.heappop(self.waiting))
+            self._fair.served(admitted)
+        for entry in admitted:
+            entry.admitted_at = time.monotonic()
+            if entry.work.alone and not self._may_run_alone(entry):
+                entry.future.set_exception(Withdrawn())
+                return
+            self.inside[entry.work.id] = entry
+        if admitted:
+            self._guarded(lambda: self.engine.admit([entry.work for entry in admitted]))
+
+    def _may_run_alone(self, entry: Entry) -> bool:
+        try:
+            return self.on_alone(entry.work.id)
+        except OcrError as error:
+            log.warning("page_not_marked_alone", error=error.detail)
+            return False
+
+    def _has_room(self, entry: Entry, admitted: list[Entry]) -> bool:
+        if self._stop_at is not None:
+            return False
+        inside = [*self.inside.values(), *admitted]
+        if entry.work.alone or any(other.work.alone for other in inside):
+            return not inside
+        return len(inside) < self.engine.capacity
+
+    def _step(self) -> None:
+        for done in self._guarded(self.engine.step):
+            self._resolve(done)
+
+    def _guarded(self, call: Callable[[], Sequence[PageDone] | None]) -> Sequence[PageDone]:
+        """Call the engine under the watchdog. When it raises, what was in it is run again one page at a time."""
+        self._step_started_at = time.monotonic()
+        try:
+            return call() or ()
+        except Exception as error:
+            log.exception("engine_raised", engine=self.engine.name, pages=len(self.inside))
+            self._run_again_alone(error)
+            return []
+        finally:
+            self._step_started_at = None
+
+    def _run_again_alone(self, error: Exception) -> None:
+        entries, self.inside = list(self.inside.values()), {}
+        self.engine.evict([entry.work.id for entry in entries])
+        if len(entries) == 1:
+            self._answer(entries[0], EngineFailed(f"The engine failed on this page: {type(error).__name__}."))
+            return
+        with self._wake:
+            for entry in entries:
+                entry.work = replace(entry.work, alone=True)
+                heapq.heappush(self.waiting, entry)
+
+    def _resolve(self, done: PageDone) -> None:
+        entry = self.inside.pop(done.id, None)
+        if entry is not None:
+            self._answer(entry, done.outcome)
+
+    def _answer(self, entry: Entry, outcome: PageResult | OcrError) -> None:
+        waited_ms = int((entry.admitted_at - entry.submitted_at) * 1000)
+        entry.future.set_result(Answer(outcome, waited_ms))
+
+    def _rest(self) -> None:
+        with self._wake:
+            if not self.waiting and not self._unwanted and self._stop_at is None:
+                self._wake.wait(IDLE_WAIT_S)
+
+    def _let_go(self) -> None:
+        self.withdraw(list(self.inside))
+        self._evict()
+        self.engine.close()
+
+    # -- the watchdog's thread ---------------------------
+
+    def _watch(self) -> None:
+        while self._thread.is_alive():
+            started_at = self._step_started_at
+            if started_at is not None and time.monotonic() - started_at > self.step_timeout_s:
+                self.on_hang(f"an engine step took longer than {self.step_timeout_s:g} s")
+                return
+            self._thread.join(min(1.0, self.step_timeout_s / 4))
+
+
+class FairTags:
+    """Start-time fair queueing: each job's pages get rising tags; a job that arrives starts at the present."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.last: dict[UUID, int] = {}
+
+    def tag(self, job_id: UUID) -> int:
+        """The tag of a job's next page; lower goes first."""
+        self.last[job_id] = max(self.now, self.last.get(job_id, 0)) + 1
+        return self.last[job_id]
+
+    def served(self, entries: list[Entry]) -> None:
+        """Time moves on to the tags that were served; jobs that lie behind it are forgotten."""
+        if not entries:
+            return
+        self.now = max(self.now, *(entry.rank[1] for entry in entries))
+        self.last = {job_id: tag for job_id, tag in self.last.items() if tag > self.now}

@@ -1,0 +1,93 @@
+"""Celery workers as this service runs them: threads over one engine, or prefork for what parses."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from typing import Any
+
+import structlog
+from celery import Celery, bootsteps, signals
+from celery.worker.consumer.events import Events
+
+from ocr_tasks.app import app
+from ocr_tasks.contract import Priority, engine_queue, prepare_queue
+from ocr_tasks.logs import configure_logs
+from ocr_tasks.settings import Settings
+from workers import prepare, tasks
+from workers.engine import Engine
+from workers.node import Node
+from workers.runtime import make_runtime
+
+log = structlog.get_logger(__name__)
+
+CHILD_TASKS = 500  # after which a parsing process is replaced, against slow leaks in native parsers
+
+
+class EveryEventSent(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Send each task event by itself: on threads, buffered ones are lost (celery/celery#10434), and Flower is blind."""
+
+    requires = (Events,)
+
+    def start(self, consumer: Any) -> None:
+        consumer.event_dispatcher.buffer_group = frozenset()
+
+
+app.steps["consumer"].add(EveryEventSent)
+
+
+@signals.setup_logging.connect
+def _keep_our_logs(**_: Any) -> None:
+    """Having a receiver keeps Celery from configuring logs itself."""
+
+
+def run_engine_worker(settings: Settings, engine: Engine, *, index: int = 0) -> int:
+    """Serve an engine's queues with one node until told to stop; returns the exit status."""
+    name = f"{engine.name}{index}@{socket.gethostname()}"
+    threads = settings.engine_threads or max(8, 3 * engine.capacity)
+    node = Node(make_runtime(settings, pool_size=min(threads, 16)), engine, name)
+    tasks.serve(node)
+    signals.worker_shutting_down.connect(lambda **_: node.stop(), weak=False)
+    node.start()
+    log.info("node_ready", node=name, revision=engine.revision, capacity=engine.capacity, threads=threads)
+    try:
+        return _run(app, name, [engine_queue(engine.name, lane) for lane in Priority], pool="threads", size=threads)
+    finally:
+        node.close()
+
+
+def run_prepare_worker(settings: Settings, *, children: int | None = None) -> int:
+    """Serve the queues of preparing and finishing until told to stop; returns the exit status."""
+    app.conf.update(
+        task_time_limit=settings.prepare_timeout_s,
+        worker_max_tasks_per_child=CHILD_TASKS,
+        worker_max_memory_per_child=settings.prepare_memory_mb * 1024,
+    )
+    memory = settings.prepare_memory_mb * 1024 * 1024
+    signals.worker_process_init.connect(lambda **_: _start_child(settings, memory), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: prepare.stopping.set(), weak=False)
+    size = children or os.cpu_count() or 1
+    name = f"prepare@{socket.gethostname()}"
+    return _run(app, name, [prepare_queue(lane) for lane in Priority], pool="prefork", size=size)
+
+
+def _start_child(settings: Settings, memory_bytes: int) -> None:
+    """A parser that wants too much memory fails its page, instead of making the kernel choose a victim."""
+    configure_logs(settings, worker="prepare")
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _run(celery: Celery, name: str, queues: list[str], *, pool: str, size: int) -> int:
+    worker = celery.Worker(
+        hostname=name,
+        queues=queues,
+        pool=pool,
+        concurrency=size,
+        without_gossip=True,
+        without_mingle=True,
+        task_events=True,
+        loglevel="INFO",
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

@@ -1,0 +1,58 @@
+"""The commands that need the workers' packages: `worker engine|prepare|reconcile`, `up`, `demo`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ocr_tasks.logs import configure_logs
+from ocr_tasks.settings import get_settings
+
+
+def register(cli: click.Group) -> None:
+    """Add these commands; called through the entry-point group `lightdom_ocr.commands`."""
+    from workers.demo import demo_command
+    from workers.up import up_command
+
+    for command in (worker, up_command, demo_command):
+        cli.add_command(command)
+
+
+@click.group()
+def worker() -> None:
+    """Run one worker in the foreground."""
+
+
+@worker.command()
+@click.option("--index", default=0, show_default=True, help="Number of this node on this host; part of its name.")
+def engine(index: int) -> None:
+    """An engine node: reads pages with OCR_ENGINE, one node a device."""
+    settings = get_settings()
+    configure_logs(settings, worker=f"{settings.engine}{index}")
+    from workers.celery_worker import run_engine_worker
+    from workers.engine.loading import load_engine
+
+    sys.exit(run_engine_worker(settings, load_engine(settings), index=index))
+
+
+@worker.command()
+@click.option("--children", type=click.IntRange(min=1), help="Parsing processes.  [default: one a core]")
+def prepare(children: int | None) -> None:
+    """Parses sources into pages, and assembles results."""
+    settings = get_settings()
+    configure_logs(settings, worker="prepare")
+    from workers.celery_worker import run_prepare_worker
+
+    sys.exit(run_prepare_worker(settings, children=children))
+
+
+@worker.command()
+def reconcile() -> None:
+    """Sends again what a crash left behind; several may run."""
+    settings = get_settings()
+    configure_logs(settings, worker="reconcile")
+    from workers.reconcile import Reconciler
+    from workers.runtime import make_runtime
+
+    Reconciler(make_runtime(settings, pool_size=1)).run()

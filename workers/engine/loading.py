@@ -1,0 +1,16 @@
+"""The engine that the settings name, loaded and warmed up."""
+
+from __future__ import annotations
+
+from ocr_tasks.errors import OperationUnavailable
+from ocr_tasks.settings import Settings
+from workers.engine import Engine
+
+
+def load_engine(settings: Settings) -> Engine:
+    """Import and build the engine of OCR_ENGINE; raises OperationUnavailable for one that this version lacks."""
+    if settings.engine == "rapid":
+        from workers.engine.rapid import RapidEngine
+
+        return RapidEngine(cpu_threads=settings.cpu_threads, batch_size=settings.batch_size)
+    raise OperationUnavailable(f"OCR_ENGINE={settings.engine}: this version has the engine rapid only.")

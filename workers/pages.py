@@ -1,0 +1,96 @@
+"""A page on a node: claim it, load its image, hand it to the batcher, store what came of it."""
+
+from __future__ import annotations
+
+import io
+from uuid import UUID
+
+import structlog
+from PIL import Image
+
+from ocr_tasks.contract import PageResult
+from ocr_tasks.errors import BlobMissing, OcrError, ServiceUnavailable
+from ocr_tasks.jobs.reading import PageClaim, claim_page, fail_page, give_back_page, succeed_page
+from workers.batcher import Answer, Withdrawn
+from workers.engine import PageWork, WorkId
+from workers.node import Node
+
+log = structlog.get_logger(__name__)
+
+
+def read_page(node: Node, job_id: UUID, page_no: int) -> str:
+    """Read one page if it is still to be read; returns what became of it, for the log and Flower."""
+    claim = claim_page(node.runtime.db, job_id, page_no, node=node.name, lease_s=node.runtime.settings.lease_s)
+    if claim is None:
+        return "nothing to do"
+    work_id = WorkId(claim.job_id, claim.page_no, claim.attempt)
+    with node.leases.holding(work_id):
+        try:
+            answer = node.batcher.submit(_work(node, claim, work_id)).result()
+        except Withdrawn:
+            return _give_back(node, claim)
+        except ServiceUnavailable as error:
+            # Not the page's fault. Its message is not sent at once: the reconciler does, after a pause.
+            log.warning("page_given_back", error=error.detail)
+            give_back_page(node.runtime.db, claim)
+            return "given back"
+        except BlobMissing as error:
+            return _fail(node, claim, error, charge=False)
+        return _store(node, claim, answer)
+
+
+def _work(node: Node, claim: PageClaim, work_id: WorkId) -> PageWork:
+    """The claimed page with its image decoded; raises BlobMissing."""
+    content = node.runtime.blobs.get(claim.image_blob)
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return PageWork(
+        id=work_id,
+        image=image if image.mode in ("L", "RGB") else image.convert("RGB"),
+        options=claim.options,
+        operations=claim.options.operations(),
+        priority=claim.priority,
+        alone=claim.alone,
+    )
+
+
+def _store(node: Node, claim: PageClaim, answer: Answer) -> str:
+    if isinstance(answer.outcome, PageResult):
+        progress = succeed_page(
+            node.runtime.db,
+            claim,
+            answer.outcome,
+            engine=node.engine.name,
+            revision=node.engine.revision,
+            queue_ms=claim.waited_ms + answer.waited_ms,
+        )
+        node.runtime.flow.after(progress)
+        return "succeeded" if progress else "refused: the claim was lost"
+    return _charge(node, claim, answer.outcome)
+
+
+def _charge(node: Node, claim: PageClaim, error: OcrError) -> str:
+    """The page itself failed: it pays, and is tried again alone until it is out of failures."""
+    limit = node.runtime.settings.page_failures
+    log.warning("page_failed", error=error.detail, failures=claim.failures + 1, limit=limit)
+    if claim.failures + 1 >= limit:
+        return _fail(node, claim, error)
+    if give_back_page(node.runtime.db, claim, error=error):
+        node.runtime.dispatch.pages(claim.job_id, [claim.page_no], node.engine.name, claim.priority)
+    return "failed, to be tried again"
+
+
+def _fail(node: Node, claim: PageClaim, error: OcrError, *, charge: bool = True) -> str:
+    progress = fail_page(
+        node.runtime.db, claim, error, engine=node.engine.name, revision=node.engine.revision, charge=charge
+    )
+    node.runtime.flow.after(progress)
+    return "failed"
+
+
+def _give_back(node: Node, claim: PageClaim) -> str:
+    """Withdrawn: cancelled or claimed anew (then the row refuses), or this node stops and another goes on with it."""
+    if not give_back_page(node.runtime.db, claim):
+        return "cancelled"
+    node.runtime.dispatch.pages(claim.job_id, [claim.page_no], node.engine.name, claim.priority)
+    return "given back"

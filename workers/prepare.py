@@ -1,0 +1,168 @@
+"""The source becomes pages: inspected once, then rasterised range by range inside the job's window.
+
+Runs in prefork children, the only place that parses untrusted input; what kills a child is handled in `tasks`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+
+from ocr_tasks.contract import parse_pages
+from ocr_tasks.errors import OcrError, SourceError, TooManyPages
+from ocr_tasks.jobs.finishing import renew_job, renew_range
+from ocr_tasks.jobs.preparing import (
+    InspectClaim,
+    NewPage,
+    RangeClaim,
+    add_pages,
+    claim_inspect,
+    claim_range,
+    end_range,
+    fail_inspect,
+    give_back_inspect,
+    give_back_range,
+    set_pages,
+)
+from ocr_tasks.settings import Settings
+from workers.leases import Lease, renewed
+from workers.runtime import Runtime
+from workers.sources.documents import Limits, PageFailure, PageImage, inspect, rasterise
+
+log = structlog.get_logger(__name__)
+
+# Set by the parent when it stops: children give the rest of their range back. Made before the fork, so all share it.
+stopping = multiprocessing.Event()
+
+# Pages are stored and sent as soon as they are there, but not more often than this.
+FLUSH_S = 0.05
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that parsers have to keep."""
+    return Limits(max_pages=settings.max_pages, max_page_pixels=settings.max_page_pixels, pdf_dpi=settings.pdf_dpi)
+
+
+def inspect_job(runtime: Runtime, job_id: UUID) -> str:
+    """Find out how many pages a job has, and open its first ranges; returns what became of it, for the log."""
+    settings = runtime.settings
+    claim = claim_inspect(runtime.db, job_id, settings.lease_s)
+    if claim is None:
+        return "nothing to do"
+    with renewed(lambda: renew_job(runtime.db, job_id, claim.attempt, settings.lease_s), settings.lease_s):
+        try:
+            source_pages, total = _count_pages(runtime, claim)
+        except OcrError as error:
+            if error.retryable:
+                give_back_inspect(runtime.db, claim)
+                return f"given back: {error.code}"
+            log.info("source_refused", code=error.code, detail=error.detail)
+            fail_inspect(runtime.db, claim, error)
+            return f"failed: {error.code}"
+    progress = set_pages(runtime.db, claim, source_pages=source_pages, pages_total=total)
+    if progress is None:
+        return "refused: the claim was lost"
+    runtime.flow.release(job_id, progress.engine, progress.priority)
+    return f"{total} page(s)"
+
+
+def _count_pages(runtime: Runtime, claim: InspectClaim) -> tuple[int, int]:
+    """Pages of the source, and pages of it that the job reads; raises TooManyPages, SourceError, InvalidPageRange."""
+    with runtime.blobs.as_path(claim.source.blob) as path:
+        source_pages = inspect(path, claim.source.media_type, limits=limits_of(runtime.settings))
+    total = len(parse_pages(claim.options.pages, source_pages))
+    if total > runtime.settings.max_pages:
+        raise TooManyPages(
+            f"{total} pages are to be read; the limit is {runtime.settings.max_pages}. "
+            "Choose some with `pages`, such as pages=1-100.",
+            value=total,
+            limit=runtime.settings.max_pages,
+        )
+    return source_pages, total
+
+
+def prepare_range(runtime: Runtime, range_id: int) -> str:
+    """Rasterise the pages of a range that are still missing; each is sent as soon as it is stored."""
+    settings = runtime.settings
+    claim = claim_range(runtime.db, range_id, settings.lease_s)
+    if claim is None:
+        return "nothing to do"
+    structlog.contextvars.bind_contextvars(job_id=str(claim.job_id))
+    with renewed(lambda: renew_range(runtime.db, range_id, claim.attempt, settings.lease_s), settings.lease_s) as lease:
+        try:
+            finished = RangeInWork(runtime, claim, lease).run()
+        except OcrError as error:
+            if not error.retryable:
+                raise
+            log.warning("range_given_back", error=error.detail)
+            give_back_range(runtime.db, claim)
+            return f"given back: {error.code}"
+    if finished:
+        end_range(runtime.db, claim)
+        return f"{len(claim.page_nos)} page(s)"
+    if give_back_range(runtime.db, claim):
+        runtime.dispatch.ranges(claim.job_id, [range_id], claim.priority)
+    return "stopped"
+
+
+@dataclass
+class RangeInWork:
+    """One range on its way; `run` tells whether it came to its end."""
+
+    runtime: Runtime
+    claim: RangeClaim
+    lease: Lease
+    ready: list[NewPage] = field(default_factory=list)
+    flushed_at: float = field(default_factory=time.monotonic)
+
+    def run(self) -> bool:
+        for page in self._pages():
+            self.ready.append(page)
+            if time.monotonic() - self.flushed_at >= FLUSH_S and not self._flush():
+                return False
+            if stopping.is_set() or self.lease.lost.is_set():
+                self._flush()
+                return False
+        return self._flush()
+
+    def _pages(self) -> Iterator[NewPage]:
+        """The range's pages, stored. A file that cannot be opened fails all that are left, with its reason."""
+        source, limits = self.claim.source, limits_of(self.runtime.settings)
+        left = list(self.claim.page_nos)
+        with self.runtime.blobs.as_path(source.blob) as path:
+            try:
+                for page in rasterise(path, source.media_type, self.claim.page_nos, limits=limits):
+                    left.remove(page.page_no)
+                    yield self._stored(page)
+            except SourceError as error:
+                yield from (NewPage(page_no, error=error.problem()) for page_no in left)
+
+    def _stored(self, page: PageImage | PageFailure) -> NewPage:
+        if isinstance(page, PageFailure):
+            return NewPage(page.page_no, error=page.error.problem())
+        return NewPage(
+            page.page_no,
+            image_blob=self.runtime.blobs.put(page.content),
+            media_type=page.media_type,
+            width=page.width,
+            height=page.height,
+            dpi=page.dpi,
+        )
+
+    def _flush(self) -> bool:
+        """Add what is ready and send it; False when the range is not ours any more."""
+        if not self.ready:
+            return True
+        added = add_pages(self.runtime.db, self.claim, self.ready)
+        self.ready, self.flushed_at = [], time.monotonic()
+        if added is None:
+            return False
+        progress = added.progress
+        self.runtime.dispatch.pages(progress.job_id, added.queued, progress.engine, progress.priority)
+        self.runtime.flow.after(progress)
+        return True

@@ -1,0 +1,144 @@
+"""The reconciler: a process of its own that sends again what a crash left behind, and clears what is over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import redis
+import structlog
+
+from ocr_tasks.contract import queues
+from ocr_tasks.dispatch import message_key
+from ocr_tasks.errors import OcrError, ParserDied
+from ocr_tasks.jobs.nodes import forget_stale_nodes
+from ocr_tasks.jobs.preparing import inspect_died, range_died
+from ocr_tasks.jobs.retention import expire_jobs, unreferenced
+from ocr_tasks.jobs.sweeping import (
+    Pauses,
+    Unsent,
+    anything_due,
+    jobs_with_room,
+    lost_inspections,
+    lost_ranges,
+    recover_pages,
+    take_unsent,
+)
+from ocr_tasks.jobs.views import get_job_row
+from workers.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+HOUSEKEEPING_S = 600
+BLOBS_AT_ONCE = 500
+
+
+@dataclass
+class Reconciler:
+    """Passes over the rows again and again; several may run at once."""
+
+    runtime: Runtime
+    over: threading.Event = field(default_factory=threading.Event)
+    kept_house_at: float = field(default_factory=time.monotonic)
+
+    def run(self) -> None:
+        """Pass after pass until SIGTERM or SIGINT. A pass that fails is logged, and the next one tries again."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.over.set())
+        log.info("reconciler_ready")
+        while not self.over.wait(self.runtime.settings.reconcile_s):
+            try:
+                self.pass_once()
+            except (OcrError, redis.RedisError) as error:
+                log.warning("pass_failed", error=str(error)[:200])
+
+    def pass_once(self) -> None:
+        self.recover()
+        self.release()
+        self.resend()
+        if time.monotonic() - self.kept_house_at > HOUSEKEEPING_S:
+            self.keep_house()
+            self.kept_house_at = time.monotonic()
+
+    def recover(self) -> None:
+        """Rows whose holder stopped renewing its lease."""
+        settings, db, dispatch = self.runtime.settings, self.runtime.db, self.runtime.dispatch
+        limits = {"failures": settings.page_failures, "attempts": settings.max_attempts}
+        for job_id in lost_inspections(db):
+            if inspect_died(db, job_id, charge=False, **limits):
+                log.info("inspection_recovered", job_id=str(job_id))
+                dispatch.entry(job_id, get_job_row(db, job_id)["priority"])
+        for range_id in lost_ranges(db):
+            error = ParserDied("The processes that rasterised this page died, again and again.")
+            died = range_died(db, range_id, charge=False, error=error, **limits)
+            if died is not None:
+                log.info("range_recovered", job_id=str(died.job_id), range_id=range_id)
+                dispatch.ranges(died.job_id, died.range_ids, get_job_row(db, died.job_id)["priority"])
+                self.runtime.flow.after(died.progress)
+        for page in recover_pages(db, lease_s=settings.lease_s, **limits):
+            log.info("page_recovered", job_id=str(page.job_id), page_no=page.page_no, node=page.node)
+            if page.queued:
+                dispatch.pages(page.job_id, [page.page_no], page.engine, page.priority)
+            self.runtime.flow.after(page.progress)
+
+    def release(self) -> None:
+        """Jobs whose window has room: capacity has grown, or whoever should have gone on died before it could."""
+        for job_id, engine, priority in jobs_with_room(self.runtime.db):
+            self.runtime.flow.release(job_id, engine, priority)
+
+    def resend(self) -> None:
+        """Rows that wait for a message which no queue holds any more."""
+        settings = self.runtime.settings
+        pauses = Pauses(resend_s=settings.resend_s, lease_s=settings.lease_s)
+        if not anything_due(self.runtime.db, pauses):
+            return
+        unsent = take_unsent(self.runtime.db, pauses, self.held_keys())
+        for row in unsent:
+            self._send(row)
+        if unsent:
+            log.info("sent_again", messages=len(unsent))
+
+    def _send(self, row: Unsent) -> None:
+        dispatch = self.runtime.dispatch
+        if row.page_no is not None:
+            dispatch.pages(row.job_id, [row.page_no], row.engine, row.priority)
+        elif row.range_id is not None:
+            dispatch.ranges(row.job_id, [row.range_id], row.priority)
+        elif row.finishing:
+            dispatch.finish(row.job_id, row.priority)
+        else:
+            dispatch.entry(row.job_id, row.priority)
+
+    def held_keys(self) -> set[str]:
+        """What the messages are about that wait in a queue, or that a worker has fetched and not yet acknowledged."""
+        client = redis.Redis.from_url(self.runtime.settings.broker_url, socket_timeout=5, socket_connect_timeout=2)
+        with client:
+            waiting = [raw for queue in queues() for raw in client.lrange(queue, 0, -1)]
+            fetched = [json.loads(raw)[0] for raw in client.hvals("unacked")]
+        return set(_keys([json.loads(raw) for raw in waiting] + fetched))
+
+    def keep_house(self) -> None:
+        """Let go of what is past its retention time, and of bytes that nobody refers to."""
+        settings, db, blobs = self.runtime.settings, self.runtime.db, self.runtime.blobs
+        forget_stale_nodes(db)
+        expired = 0
+        while taken := expire_jobs(db, settings.retention_days):
+            expired += taken
+        grace_s, deleted = settings.blob_grace_h * 3600, 0
+        old = list(blobs.older_than(grace_s))
+        for start in range(0, len(old), BLOBS_AT_ONCE):
+            for key in unreferenced(db, old[start : start + BLOBS_AT_ONCE]):
+                deleted += blobs.delete_older(key, grace_s)
+        if expired or deleted:
+            log.info("house_kept", jobs_expired=expired, blobs_deleted=deleted)
+
+
+def _keys(messages: list[dict[str, dict[str, str]]]) -> Iterator[str]:
+    for message in messages:
+        task_id = message.get("headers", {}).get("id")
+        if task_id:
+            yield message_key(task_id)

@@ -1,0 +1,125 @@
+"""Pages put together again: a job's result as JSON, markdown, HTML and text, written page by page to files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import nh3
+from markdown_it import MarkdownIt
+
+from ocr_tasks.contract import Format
+from ocr_tasks.jobs.views import PageView
+
+HTML_HEAD = """<!doctype html>
+<html>
+<head>
+<meta charset="utf-8">
+<title>Recognised document</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
+section + section { border-top: 1px solid #ccc; margin-top: 2rem; padding-top: 1rem; }
+table { border-collapse: collapse; }
+td, th { border: 1px solid #999; padding: .2rem .6rem; text-align: left; }
+.failed { color: #a00; }
+</style>
+</head>
+<body>
+"""
+
+# Text comes from engines and so, in the end, from strangers: raw HTML in it stays text, links are left out.
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "image", "autolink"])
+TAGS = {"h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "table", "thead", "tbody", "tr", "td",
+        "th", "em", "strong", "code", "pre", "blockquote"}  # fmt: skip
+
+
+@dataclass
+class Totals:
+    """Sums over a job's pages; None where no page has the number."""
+
+    vision_tokens: int | None = None
+    text_tokens: int | None = None
+
+    def add(self, page: PageView) -> None:
+        if page.vision_tokens is not None:
+            self.vision_tokens = (self.vision_tokens or 0) + page.vision_tokens
+        if page.text_tokens is not None:
+            self.text_tokens = (self.text_tokens or 0) + page.text_tokens
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """Text tokens per vision token."""
+        if not self.vision_tokens or self.text_tokens is None:
+            return None
+        return round(self.text_tokens / self.vision_tokens, 2)
+
+
+@dataclass
+class ResultFiles:
+    """A job's result in every format, in a folder; memory does not grow with the number of pages."""
+
+    folder: Path
+    totals: Totals = field(default_factory=Totals)
+
+    def path(self, form: Format) -> Path:
+        return self.folder / str(form)
+
+    def write(self, pages: Iterable[PageView], *, took_ms: int) -> None:
+        """Write all formats. Only succeeded pages have text; a failed one keeps its place."""
+        with (
+            self._open(Format.JSON) as as_json,
+            self._open(Format.MARKDOWN) as markdown,
+            self._open(Format.HTML) as html,
+            self._open(Format.TEXT) as text,
+        ):
+            as_json.write('{"success":true,"data":{"pages":[')
+            html.write(HTML_HEAD)
+            for n, page in enumerate(pages):
+                self.totals.add(page)
+                as_json.write(("," if n else "") + _json(page.wire()))
+                markdown.write(("\n\n" if n else "") + _markdown(page))
+                html.write(_html(page))
+                text.write(("\f" if n else "") + (page.text or ""))
+            markdown.write("\n")
+            html.write("</body>\n</html>\n")
+        with self.path(Format.JSON).open("a", encoding="utf-8") as as_json:
+            self._end_json(as_json, took_ms)
+
+    def _end_json(self, file: IO[str], took_ms: int) -> None:
+        ratio = self.totals.compression_ratio
+        markdown = self.path(Format.MARKDOWN).read_text(encoding="utf-8")
+        data = {"markdown": markdown, "compressionRatio": ratio, "processingTime": took_ms, "visualTokens": None}
+        metadata = {
+            "compressionRatio": ratio,
+            "processingTime": took_ms,
+            "tokensGenerated": self.totals.vision_tokens,
+        }
+        file.write(f"],{_json(data)[1:-1]}}},")
+        file.write(f'"metadata":{_json(metadata)}}}')
+
+    def _open(self, form: Format) -> IO[str]:
+        return self.path(form).open("w", encoding="utf-8", newline="")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _failure(page: PageView) -> str:
+    code = page.error["code"] if page.error else "unknown"
+    return f"Page {page.page_no} could not be read ({code})"
+
+
+def _markdown(page: PageView) -> str:
+    return page.markdown.strip("\n") if page.markdown is not None else f"<!-- {_failure(page)} -->"
+
+
+def _html(page: PageView) -> str:
+    if page.markdown is None:
+        body = f'<p class="failed">{_failure(page)}.</p>\n'
+    else:
+        body = nh3.clean(MARKDOWN.render(page.markdown), tags=TAGS, attributes={})
+    return f'<section id="page-{page.page_no}">\n{body}</section>\n'

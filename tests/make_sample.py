@@ -47,7 +47,7 @@ Yours sincerely,
 Martin Osgood
 
 Head of Conservation
-""".split("\n\n")
+"""
 
 INVOICE_HEADING = "Invoice 2023-0817"
 INVOICE_META = ["Brightwater Print Supplies Ltd.", "Date: 17 August 2023", "Customer: 40518", "Payment within 30 days"]
@@ -80,7 +80,7 @@ at the mill of Sandau it was more than twice as much.
 
 When two bends come close together, a single flood can break through the neck between them. The old loop is cut
 off and becomes a lake shaped like a horseshoe.
-""".split("\n\n")
+"""
 ARTICLE_RIGHT = """\
 Vegetation slows the process. The roots of willow and alder hold the soil, and where they were cleared for
 pasture the river moved three times as fast. A strip of trees ten metres wide was enough to make a difference.
@@ -90,7 +90,7 @@ and digs into its own bed. Between 1961 and 1988 the Arlen sank by 1.8 metres be
 
 Today the rods have been replaced by aerial photographs taken twice a year. The method is new, but the question
 is the same one that the surveyors asked: not whether the river will move, but when, and how far.
-""".split("\n\n")
+"""
 
 
 class Sheet:
@@ -107,9 +107,9 @@ class Sheet:
         self.draw.text(at, text, INK, ImageFont.truetype(FONTS / f"{face}.ttf", size), anchor)
         self.lines.append(text)
 
-    def paragraphs(self, texts: list[str], left: int, top: int, chars: int, size: int, gap: int) -> int:
-        """Texts wrapped at `chars` characters; returns where the last one ends, in pixels from the top."""
-        for text in texts:
+    def paragraphs(self, texts: str, left: int, top: int, chars: int, size: int, gap: int) -> int:
+        """Texts, a blank line between two, wrapped at `chars` characters; returns where they end, in pixels."""
+        for text in texts.split("\n\n"):
             for line in textwrap.wrap(text, chars):
                 self.line(line, (left, top), size)
                 top += round(size * 1.55)

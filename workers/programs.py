@@ -1,0 +1,57 @@
+"""The programs that make up the service on one machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.supervisor import Program
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the programs of a stack need to know of it."""
+
+    log_dir: Path
+    env: Mapping[str, str]
+    listener: int  # descriptor of the socket that web serves
+    flower_port: int
+
+
+Programs = Callable[[Layout], Sequence[Program]]
+
+
+def service_programs(layout: Layout) -> list[Program]:
+    """Web, the workers and Flower."""
+    # -P: a file in the current folder must not stand in for a module of ours.
+    python = [sys.executable, "-P", "-m"]
+    commands = {
+        "web": [*python, "gunicorn", *_gunicorn_words(layout), "web:create_app()"],
+        **{name: [*python, "ocr_tasks.cli", "worker", name] for name in ("engine", "prepare", "reconcile")},
+        "flower": [*python, "celery", "-A", "ocr_tasks.app", "flower", *_flower_words(layout)],
+    }
+    return [
+        Program.command(
+            name,
+            argv,
+            log=layout.log_dir / f"{name}.log",
+            env=layout.env,
+            pass_fds=(layout.listener,) if name == "web" else (),
+        )
+        for name, argv in commands.items()
+    ]
+
+
+def _gunicorn_words(layout: Layout) -> list[str]:
+    words = [f"--bind=fd://{layout.listener}", "--worker-class=gthread", "--workers=2", "--threads=16"]
+    words += ["--graceful-timeout=8", "--no-control-socket"]
+    # Its heartbeat is a file: on a slow disk it would take workers for dead.
+    return [*words, "--worker-tmp-dir=/dev/shm"] if os.access("/dev/shm", os.W_OK) else words
+
+
+def _flower_words(layout: Layout) -> list[str]:
+    # Its /metrics and /healthcheck answer to everybody, whatever --basic_auth says: loopback only.
+    return ["--address=127.0.0.1", f"--port={layout.flower_port}", "--persistent=False"]

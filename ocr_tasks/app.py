@@ -18,7 +18,6 @@ TRANSPORT = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     "health_check_interval": 25,
-    "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "queue_order_strategy": "priority",
@@ -28,8 +27,11 @@ TRANSPORT = {
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 
 
-def make_app(settings: Settings) -> Celery:
-    """A Celery app on the broker that the settings name."""
+def make_app(settings: Settings, *, socket_timeout_s: float = 5) -> Celery:
+    """A Celery app on the broker that the settings name.
+
+    socket_timeout_s: how long a frozen Redis may hold a caller up.
+    """
     app = Celery("lightdom_ocr", broker=settings.broker_url, backend=settings.broker_url)
     app.conf.update(
         task_queues=[Queue(name) for name in queues()],
@@ -50,7 +52,7 @@ def make_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options=TRANSPORT,
+        broker_transport_options=TRANSPORT | {"socket_timeout": socket_timeout_s},
         result_backend_transport_options={"retry_policy": {"timeout": 3.0}},
         redis_socket_timeout=5,
         redis_socket_connect_timeout=2,

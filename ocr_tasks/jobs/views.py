@@ -8,8 +8,8 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import RowMapping
 
-from ocr_tasks.contract import Block, Kind, OcrOptions, Priority, Source, Status, Wire
-from ocr_tasks.errors import InvalidOption, NotFound, Problem
+from ocr_tasks.contract import TERMINAL, Block, Kind, OcrOptions, Priority, Status, Wire, parse_pages
+from ocr_tasks.errors import Gone, InvalidOption, NotFound, NotReady, Problem
 from ocr_tasks.jobs.database import Database
 
 NAMED_PAGES = 100
@@ -154,20 +154,27 @@ def list_jobs(
 
 
 def get_page_row(db: Database, job_id: UUID, page_no: int) -> RowMapping:
-    """A page's row; raises NotFound, which says whether the job, or only the page, is missing."""
+    """A page's row.
+
+    Raises NotFound when job or page do not exist, NotReady when the page may still come, Gone after retention.
+    """
     row = db.one("SELECT * FROM pages WHERE job_id = :job AND page_no = :page", job=job_id, page=page_no)
-    if row is None:
-        job = get_job_row(db, job_id)
-        total = job["source_pages"]
-        known = f"its source has {total} page(s)" if total else "its source was not read yet"
-        raise NotFound(f"Job {job_id} has no page {page_no} (yet): {known}.", value=page_no)
-    return row
-
-
-def get_source(db: Database, job_id: UUID) -> tuple[Source, OcrOptions]:
-    """What a job was given; raises NotFound."""
-    row = get_job_row(db, job_id)
-    return Source.model_validate(row["source"]), OcrOptions.model_validate(row["options"])
+    if row is not None:
+        return row
+    job = get_job_row(db, job_id)
+    if job["expired_at"] is not None:
+        raise Gone(f"The pages of job {job_id} were kept until {job['expired_at']:%Y-%m-%d}.")
+    source_pages, asked_for = job["source_pages"], OcrOptions.model_validate(job["options"]).pages
+    if source_pages is not None and page_no not in parse_pages(asked_for, source_pages):
+        chosen = f", of which it reads {asked_for}" if asked_for else ""
+        raise NotFound(
+            f"Job {job_id} has no page {page_no}: its source has {source_pages} page(s){chosen}.",
+            value=page_no,
+            limit=source_pages,
+        )
+    if Status(job["status"]) in TERMINAL:
+        raise NotFound(f"Job {job_id} has {job['status']} and has no page {page_no}.", value=page_no)
+    raise NotReady(f"Page {page_no} is not prepared yet.")
 
 
 def parse_status(given: str) -> Status:

@@ -1,0 +1,27 @@
+"""The REST front: thin. It looks at size and magic bytes, stores, and answers from the rows; it parses no document."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from ocr_tasks.logs import configure_logs
+from ocr_tasks.settings import Settings, get_settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The WSGI application; gunicorn calls it as `web:create_app()`."""
+    from web import health, jobs, ocr, problems, responses
+    from web.services import Services
+
+    settings = settings or get_settings()
+    configure_logs(settings, process="web")
+    app = Flask(__name__, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=settings.max_upload_bytes, MAX_FORM_PARTS=100)
+    app.url_map.strict_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["services"] = Services.of(settings)
+    problems.register(app)
+    responses.register(app)
+    for blueprint in (ocr.blueprint, jobs.blueprint, health.blueprint):
+        app.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,64 @@
+"""Whether this process lives, and whether the service can do its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import redis
+from flask import Blueprint, Response, jsonify
+
+from ocr_tasks import __version__
+from ocr_tasks.errors import OcrError, ServiceUnavailable
+from ocr_tasks.jobs.nodes import live_capacity
+from web.services import Services, services
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/")
+def about() -> Response:
+    """What this is."""
+    links = {"submit": "/api/ocr/process", "jobs": "/api/jobs", "health": "/healthz", "readiness": "/readyz"}
+    return jsonify({"service": "lightdom-ocr", "version": __version__, "links": links})
+
+
+@blueprint.get("/healthz")
+def health() -> Response:
+    """200 while this process answers at all; asks nobody else."""
+    return jsonify({"status": "ok"})
+
+
+@blueprint.get("/readyz")
+def ready() -> Response:
+    """200 when database, broker and at least one engine node are there; else 503 with what is missing."""
+    shared = services()
+    checks = {"database": _database, "broker": _broker, "engine": _engine}
+    results = {name: _outcome(check, shared) for name, check in checks.items()}
+    if any(outcome != "ok" for outcome in results.values()):
+        missing = ", ".join(f"{name}: {outcome}" for name, outcome in results.items() if outcome != "ok")
+        raise ServiceUnavailable(f"Not ready: {missing}.", checks=results)
+    return jsonify({"status": "ready", "checks": results})
+
+
+def _outcome(check: Callable[[Services], str], shared: Services) -> str:
+    try:
+        return check(shared)
+    except (OcrError, redis.RedisError) as error:
+        return error.detail if isinstance(error, OcrError) else "not reachable"
+
+
+def _database(shared: Services) -> str:
+    shared.db.one("SELECT 1 FROM jobs LIMIT 1")
+    return "ok"
+
+
+def _broker(shared: Services) -> str:
+    client = redis.Redis.from_url(shared.settings.broker_url, socket_timeout=1, socket_connect_timeout=1)
+    with client:
+        client.ping()
+    return "ok"
+
+
+def _engine(shared: Services) -> str:
+    engine = shared.settings.engine
+    return "ok" if live_capacity(shared.db, engine) else f"no node serves the engine {engine} (yet)"

@@ -1,0 +1,144 @@
+"""`/api/jobs`: what became of them, their pages and results."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify, request
+
+from ocr_tasks.contract import MEDIA_TYPE_OF_FORMAT, Format, OcrOptions, Status, parse_id
+from ocr_tasks.errors import Conflict, Gone, InvalidOption, InvalidRequest, NotAcceptable, NotReady
+from ocr_tasks.jobs.submitting import cancel_job
+from ocr_tasks.jobs.views import get_job, get_job_row, get_page_row, list_jobs, page_view, parse_status
+from web.intake import refuse_unknown_query
+from web.problems import problem_response
+from web.responses import blob_response, job_response, wire_response
+from web.services import services
+
+blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
+
+LIST_LIMIT = 200
+
+
+@blueprint.get("")
+def index() -> Response:
+    """Jobs, the newest first; `next` is the cursor of the page after this one, or null."""
+    refuse_unknown_query("limit", "status", "cursor")
+    limit = _limit(request.args.get("limit", "50"))
+    status = request.args.get("status")
+    cursor = request.args.get("cursor")
+    found = list_jobs(
+        services().db,
+        limit=limit + 1,
+        status=parse_status(status) if status else None,
+        before=_parse_cursor(cursor) if cursor else None,
+    )
+    more = len(found) > limit
+    shown = found[:limit]
+    return jsonify(
+        {
+            "jobs": [job.wire() for job in shown],
+            "next": _cursor(shown[-1].created_at, shown[-1].id) if more else None,
+        }
+    )
+
+
+@blueprint.get("/<job_id>")
+def show(job_id: str) -> Response:
+    """One job, with its failed and flagged pages."""
+    refuse_unknown_query()
+    return job_response(get_job(services().db, parse_id(job_id)))
+
+
+@blueprint.delete("/<job_id>")
+def cancel(job_id: str) -> Response:
+    """End a job that is not over; cancelling it twice is no error."""
+    refuse_unknown_query()
+    wanted = parse_id(job_id)
+    cancel_job(services().db, wanted)
+    return job_response(get_job(services().db, wanted))
+
+
+@blueprint.get("/<job_id>/result")
+def result(job_id: str) -> Response:
+    """The whole result in one format; 409 while there is none, 410 when it was there."""
+    refuse_unknown_query("format")
+    given = request.args.get("format")
+    return result_response(parse_id(job_id), _format(given) if given else None)
+
+
+def result_response(job_id: UUID, form: Format | None) -> Response:
+    """A job's result, in the format it was submitted with when none is asked for."""
+    row = get_job_row(services().db, job_id)
+    status = Status(row["status"])
+    if status == Status.FAILED:
+        return problem_response(row["error"])
+    if status == Status.CANCELLED:
+        raise Conflict("The job was cancelled and has no result.", value=status)
+    if status != Status.SUCCEEDED:
+        raise NotReady(f"The job is {status}; its result is not there yet.", value=status)
+    if row["expired_at"] is not None:
+        raise Gone(f"The result was kept until {row['expired_at']:%Y-%m-%d} and is gone.")
+    form = form or OcrOptions.model_validate(row["options"]).format
+    stored = row["result"][form]
+    return blob_response(services().blobs, stored["blob"], MEDIA_TYPE_OF_FORMAT[form], size_bytes=stored["size_bytes"])
+
+
+@blueprint.get("/<job_id>/pages/<page_no>")
+def page(job_id: str, page_no: str) -> Response:
+    """One page, readable as soon as it has ended; before that, its status."""
+    refuse_unknown_query()
+    return wire_response(page_view(get_page_row(services().db, parse_id(job_id), _page_no(page_no))))
+
+
+@blueprint.get("/<job_id>/pages/<page_no>/image")
+def page_image(job_id: str, page_no: str) -> Response:
+    """The image that the engine reads; boxes are in its pixels."""
+    refuse_unknown_query()
+    row = get_page_row(services().db, parse_id(job_id), _page_no(page_no))
+    if row["image_blob"] is None:
+        reason = (row["error"] or {}).get("detail", "")
+        raise Conflict(f"Page {page_no} could not be rasterised and has no image. {reason}".strip(), value=page_no)
+    response = blob_response(services().blobs, row["image_blob"], row["media_type"])
+    response.headers["Cache-Control"] = "private, max-age=3600, immutable"
+    return response
+
+
+def _format(given: str) -> Format:
+    try:
+        return Format(given)
+    except ValueError:
+        names = ", ".join(Format)
+        raise NotAcceptable(f"format: {given[:40]!r} is none of {names}.", field="format", value=given[:40]) from None
+
+
+def _page_no(given: str) -> int:
+    if not (given.isascii() and given.isdigit() and len(given) <= 9 and int(given) >= 1):
+        raise InvalidRequest(f"{given[:40]!r} is not a page number; pages count from 1.", value=given[:40])
+    return int(given)
+
+
+def _limit(given: str) -> int:
+    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= LIST_LIMIT):
+        raise InvalidOption(
+            f"limit: {given[:40]!r} is not a number from 1 to {LIST_LIMIT}.",
+            field="limit",
+            value=given[:40],
+            limit=LIST_LIMIT,
+        )
+    return int(given)
+
+
+def _cursor(created_at: datetime, job_id: UUID) -> str:
+    return base64.urlsafe_b64encode(f"{created_at.isoformat()}|{job_id}".encode()).decode()
+
+
+def _parse_cursor(given: str) -> tuple[datetime, UUID]:
+    try:
+        created_at, _, job_id = base64.urlsafe_b64decode(given.encode()).decode().partition("|")
+        return datetime.fromisoformat(created_at), UUID(job_id)
+    except (ValueError, binascii.Error, UnicodeDecodeError):
+        raise InvalidOption("cursor: not one that this service gave.", field="cursor", value=given[:80]) from None

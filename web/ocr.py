@@ -1,0 +1,46 @@
+"""`/api/ocr`: documents come in."""
+
+from __future__ import annotations
+
+import uuid
+
+from flask import Blueprint, Response
+from structlog.contextvars import bound_contextvars
+
+from ocr_tasks.contract import OcrOptions
+from ocr_tasks.jobs.submitting import check_operations, create_job
+from ocr_tasks.jobs.views import get_job
+from web.intake import form_file, form_options, refuse_unknown_query, store_file
+from web.jobs import result_response
+from web.responses import job_response
+from web.services import services
+from web.waiting import wait_asked_for
+
+blueprint = Blueprint("ocr", __name__, url_prefix="/api/ocr")
+
+
+@blueprint.post("/process")
+def process() -> Response:
+    """One document becomes a job; 202 with the job, or 200 with its result for a caller that waits and is lucky."""
+    shared = services()
+    refuse_unknown_query("wait")
+    wait_s = wait_asked_for(shared.settings)
+    file = form_file()
+    options = form_options()
+    check_operations(shared.settings.engine, options)
+    job_id = uuid.uuid4()
+    with bound_contextvars(job_id=str(job_id)):
+        source = store_file(shared.blobs, file)
+        create_job(shared.db, job_id, engine=shared.settings.engine, source=source, options=options)
+        shared.dispatch.entry(job_id, options.priority)
+        return _answer(job_id, options, wait_s)
+
+
+def _answer(job_id: uuid.UUID, options: OcrOptions, wait_s: float) -> Response:
+    shared = services()
+    if shared.waiters.wait(shared.db, job_id, wait_s) is None:
+        return job_response(get_job(shared.db, job_id), status=202)
+    response = result_response(job_id, options.format)
+    response.headers["Location"] = f"/api/jobs/{job_id}"
+    response.headers["Preference-Applied"] = f"wait={wait_s:g}"
+    return response

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, RowMapping, create_engine, text
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ocr_tasks.errors import ServiceUnavailable
@@ -27,7 +27,8 @@ class Database:
         self.schema = settings.db_schema
         self.patience_s = patience_s
         self.engine: Engine = create_engine(
-            settings.database_url,
+            # Named, because the default driver of postgresql:// differs between releases of SQLAlchemy.
+            make_url(settings.database_url).set(drivername="postgresql+psycopg2"),
             pool_size=pool_size,
             max_overflow=10,
             pool_pre_ping=True,

@@ -124,9 +124,13 @@ class Supervisor:
     # -- stopping ---------------------------------------------
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop all, the last layer first; what is left of a layer after its grace, or in a hurry, is killed."""
+        """Stop all, the last layer first; what is left of a layer after its grace is killed.
+
+        In a hurry, programs are killed at once; servers keep their short grace, to leave their data in order.
+        """
         for layer in sorted({child.program.layer for child in self._children.values()}, reverse=True):
-            _stop([child for child in self._children.values() if child.program.layer == layer], hurry)
+            leaving = [child for child in self._children.values() if child.program.layer == layer]
+            _stop(leaving, hurry if layer == PROGRAMS else lambda: False)
         self._children.clear()
 
 

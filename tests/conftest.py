@@ -73,7 +73,7 @@ def settings_of(environment: dict[str, str]) -> Settings:
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
-        return Settings(_env_file=None)  # type: ignore[call-arg]
+        return Settings(_env_file=None)
     finally:
         for name, value in before.items():
             if value is None:

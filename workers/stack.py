@@ -23,12 +23,13 @@ from workers.children import tail
 from workers.embedded import free_port
 from workers.embedded.postgres import EmbeddedPostgres
 from workers.embedded.redis import EmbeddedRedis
+from workers.guardian import Guardian
 from workers.programs import Layout, Programs, service_programs
 from workers.supervisor import BROKER, DATABASE, Program, Supervisor
 
 log = logging.getLogger(__name__)
 
-READY_TIMEOUT_S = 60
+READY_TIMEOUT_S = 90
 TOO_MANY_DEATHS = 4  # in a row, before the stack was ready: waiting longer would not help
 
 
@@ -106,6 +107,7 @@ class Stack:
             (self.data_dir / name).mkdir(exist_ok=True)
         self.settings = self._own_settings()
         self._apply_schema()
+        self.supervisor.guardian = Guardian()
         layout = Layout(self.data_dir / "log", self._environment(), self._listener.fileno(), self._flower_port)
         for program in self._programs(layout):
             self.supervisor.start(program)
@@ -242,6 +244,9 @@ class Stack:
         if self._listener is not None:
             self._listener.close()
         self.supervisor.stop(hurry=hurry)
+        if self.supervisor.guardian is not None:
+            self.supervisor.guardian.close()
+            self.supervisor.guardian = None
         if self._lock is not None:
             with suppress(OSError):
                 os.ftruncate(self._lock, 0)

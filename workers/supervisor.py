@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.children import spawn
+from workers.guardian import Guardian
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +60,18 @@ class Supervisor:
     It runs in the thread that calls it, and only there: children are tied to the thread that started them.
     """
 
-    def __init__(self, *, backoff_s: float = 0.5, backoff_max_s: float = 30, healthy_s: float = 30) -> None:
+    def __init__(
+        self,
+        *,
+        backoff_s: float = 0.5,
+        backoff_max_s: float = 30,
+        healthy_s: float = 30,
+        guardian: Guardian | None = None,
+    ) -> None:
         self.backoff_s = backoff_s
         self.backoff_max_s = backoff_max_s
         self.healthy_s = healthy_s
+        self.guardian = guardian
         self._children: dict[str, _Child] = {}
 
     # -- running ---------------------------------------------
@@ -106,10 +115,15 @@ class Supervisor:
             child.process = child.program.spawn()
         except Exception as error:  # noqa: BLE001 - the others must go on running
             self._died(child, f"cannot be started: {error}")
+            return
+        if self.guardian is not None and child.program.layer == PROGRAMS:  # servers know how to end by themselves
+            self.guardian.watch(child.process.pid)
 
     def _reap(self) -> None:
         for child in self._children.values():
             if child.process is not None and (ending := _ended(child.process)) is not None:
+                if self.guardian is not None:
+                    self.guardian.forget(child.process.pid)
                 child.process = None
                 self._died(child, ending)
 
@@ -131,6 +145,9 @@ class Supervisor:
         for layer in sorted({child.program.layer for child in self._children.values()}, reverse=True):
             leaving = [child for child in self._children.values() if child.program.layer == layer]
             _stop(leaving, hurry if layer == PROGRAMS else lambda: False)
+            for child in leaving:
+                if self.guardian is not None and child.process is not None:
+                    self.guardian.forget(child.process.pid)
         self._children.clear()
 
 

@@ -19,8 +19,13 @@ from workers.children import LOG_LIMIT_BYTES, rotate, spawn, tail
 from workers.supervisor import BROKER, DATABASE, Program, Supervisor
 
 SLEEP = "import time; time.sleep(60)"
-# Says that it is there, and outlives a polite request.
-STUBBORN = "import signal, sys, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+# Says that it is there, and sleeps through a polite request.
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+"""
+STUBBORN = DEAF + "time.sleep(60)"
 WITH_GRANDCHILD = """
 import subprocess, sys, time
 print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True)
@@ -191,3 +196,28 @@ def test_log_that_has_grown_too_large_is_put_aside(tmp_path: Path) -> None:
     rotate(log)
     assert not log.exists()
     assert (tmp_path / "web.log.1").stat().st_size == LOG_LIMIT_BYTES + 1
+
+
+def test_what_a_killed_parent_leaves_is_killed_by_its_guardian(tmp_path: Path) -> None:
+    log = tmp_path / "stubborn.log"
+    code = f"""
+import sys, time
+from pathlib import Path
+from workers.guardian import Guardian
+from workers.supervisor import Program, Supervisor
+supervisor = Supervisor(guardian=Guardian())
+argv = [sys.executable, "-c", {DEAF + WITH_GRANDCHILD!r}]
+supervisor.start(Program.command("stubborn", argv, log=Path({str(log)!r})))
+print(*supervisor.running.values(), flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    stubborn = int(parent.stdout.readline())
+    until(lambda: tail(log).count("\n") == 1)
+    grandchild = int(tail(log).split()[-1])
+    assert alive(stubborn)
+    assert alive(grandchild)
+    parent.kill()
+    parent.communicate()
+    until(lambda: not alive(stubborn) and not alive(grandchild))

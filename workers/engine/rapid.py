@@ -65,7 +65,7 @@ class RapidEngine:
 
         started = time.monotonic()
         reading = self._reader.read(work.image)
-        result = arrange(reading.lines, reading.page.pixels, reading.page.original, work.options)
+        result = arrange(reading.lines, reading.rules, reading.figures, reading.page.original, work.options)
         elapsed_ms = round((time.monotonic() - started) * 1000)
         return result.model_copy(update={"inference_ms": elapsed_ms})
 

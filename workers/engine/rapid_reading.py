@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from workers.engine.rapid_ink import Ink, find_rules, ink
 from workers.engine.rapid_models import Detector, FoundLine, Pixels, ReadLine, Recogniser
-from workers.layout.lines import Box, Line
+from workers.layout.lines import Box, Line, usual_em
+from workers.layout.rules import Rules
+from workers.layout.words import letters_height
 
 USUAL_SIDE = 1200  # pixels of a page's shorter side in the detector's first look
 LEAST_SCALE, MOST_SCALE = 0.3, 1.5
@@ -47,10 +50,12 @@ class Upright:
 
 @dataclass(frozen=True)
 class Reading:
-    """An upright page and the lines read on it, in no order."""
+    """An upright page, the lines read on it, in no order, and what else is drawn there."""
 
     page: Upright
     lines: list[Line]
+    rules: Rules = field(default_factory=Rules)
+    figures: list[Box] = field(default_factory=list)
 
 
 class Reader:
@@ -72,13 +77,17 @@ class Reader:
         closer = _closer(found, scale)
         if moved or closer > scale:
             found = self._detector.find(page.pixels, closer) or found
-        return Reading(page, self._lines(page.pixels, found))
+        lines = self._lines(page.pixels, found)
+        if not lines:
+            return Reading(page, [])
+        return Reading(page, lines, find_rules(page.pixels, usual_em(lines), [line.box for line in lines]))
 
     def _lines(self, pixels: Pixels, found: Sequence[FoundLine]) -> list[Line]:
-        read = self._recogniser.read([crop(pixels, line) for line in found])
+        crops = [crop(pixels, line) for line in found]
+        read = self._recogniser.read(crops)
         return [
-            _line(where, what)
-            for where, what in zip(found, read, strict=True)
+            _line(where, what, ink(cut))
+            for where, what, cut in zip(found, read, crops, strict=True)
             if what.text.strip() and what.score >= LEAST_SCORE
         ]
 
@@ -127,13 +136,19 @@ def crop(pixels: Pixels, line: FoundLine) -> Pixels:
     return np.asarray(turned, np.uint8)
 
 
-def _line(where: FoundLine, what: ReadLine) -> Line:
+def _line(where: FoundLine, what: ReadLine, seen: Ink) -> Line:
     (x, y), width, height = where.center, where.width, where.height
     if abs(where.angle) > 45:
-        width, height = height, width
-    box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    places = tuple(box.x1 + place * width for place in what.places)
-    return Line(box, what.text, what.score, places)
+        return Line(Box(x - height / 2, y - width / 2, x + height / 2, y + width / 2), what.text, what.score)
+    x1, x2 = x - width / 2, x + width / 2
+    places = tuple(x1 + place * width for place in what.places)
+    empty = [(x1 + low * width, x1 + high * width) for low, high in seen.gaps]
+    # The detector leaves a margin; columns are told by where the ink ends.
+    left = empty.pop(0)[1] if empty and empty[0][0] <= x1 else x1
+    right = empty.pop()[0] if empty and empty[-1][1] >= x2 - 1 else x2
+    box = Box(left, y - height / 2, max(right, left + 1), y + height / 2)
+    size = (seen.bottom - seen.top) * height / letters_height(what.text)
+    return Line(box, what.text, what.score, places, tuple(empty), size)
 
 
 def _closer(found: Sequence[FoundLine], scale: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Protocol, TypeVar
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,31 @@ class Box:
         """Pixels that both cover, top to bottom; negative: the gap between them."""
         return min(self.y2, other.y2) - max(self.y1, other.y1)
 
-    def holds(self, point: tuple[float, float]) -> bool:
-        return self.x1 <= point[0] <= self.x2 and self.y1 <= point[1] <= self.y2
+    def holds(self, other: Box) -> bool:
+        """Whether the middle of another box lies inside."""
+        x, y = other.middle
+        return self.x1 <= x <= self.x2 and self.y1 <= y <= self.y2
 
 
 @dataclass(frozen=True)
 class Line:
-    """What was read in one box. `places`: the middle of each character, in pixels of the page; may be empty."""
+    """What was read in one box, or in a part of it.
+
+    `places` are the middles of the characters, `gaps` the stretches without ink, both in pixels of the page, left to
+    right; lines that were not read from an image may have neither.
+    """
 
     box: Box
     text: str
     score: float = 1.0
     places: tuple[float, ...] = ()
+    gaps: tuple[tuple[float, float], ...] = ()
+    size: float | None = None
+
+    @property
+    def em(self) -> float:
+        """The size of the type, in pixels; where nobody measured it, a box is about a quarter higher."""
+        return self.size or self.box.height / 1.25
 
 
 def around(boxes: Sequence[Box]) -> Box:
@@ -60,26 +74,69 @@ def around(boxes: Sequence[Box]) -> Box:
     )
 
 
-def line_height(lines: Sequence[Line]) -> float:
-    """The height of a usual line, in pixels; long lines count for more."""
-    return median(height for line in lines for height in [line.box.height] * (1 + len(line.text) // 20))
+def usual_em(lines: Sequence[Line]) -> float:
+    """The type size of most of the text, in pixels; long lines count for more."""
+    return median(em for line in lines for em in [line.em] * (1 + len(line.text) // 20))
 
 
-def in_rows(lines: Sequence[Line]) -> list[list[Line]]:
-    """Lines that stand beside each other, as rows from the top, each from the left."""
-    rows: list[list[Line]] = []
-    for line in sorted(lines, key=lambda line: line.box.middle[1]):
-        row = next((row for row in reversed(rows[-4:]) if _beside(row, line)), None)
+class Boxed(Protocol):
+    """Anything that has a box."""
+
+    @property
+    def box(self) -> Box: ...
+
+
+Some = TypeVar("Some", bound=Boxed)
+
+
+def in_rows(pieces: Sequence[Some]) -> list[list[Some]]:
+    """What stands beside each other, as rows from the top, each from the left."""
+    rows: list[list[Some]] = []
+    for piece in sorted(pieces, key=lambda piece: piece.box.middle[1]):
+        row = next((row for row in reversed(rows[-4:]) if _beside(row, piece)), None)
         if row is None:
-            rows.append([line])
+            rows.append([piece])
         else:
-            row.append(line)
-    return [sorted(row, key=lambda line: line.box.x1) for row in rows]
+            row.append(piece)
+    return [sorted(row, key=lambda piece: piece.box.x1) for row in rows]
 
 
-def _beside(row: Sequence[Line], line: Line) -> bool:
+def _beside(row: Sequence[Boxed], new: Boxed) -> bool:
     return all(
-        line.box.overlap_y(other.box) > 0.5 * min(line.box.height, other.box.height)
-        and line.box.overlap_x(other.box) < 0.5 * min(line.box.width, other.box.width)
+        new.box.overlap_y(other.box) > 0.5 * min(new.box.height, other.box.height)
+        and new.box.overlap_x(other.box) < 0.5 * min(new.box.width, other.box.width)
         for other in row
     )
+
+
+def split_at(line: Line, cuts: Sequence[tuple[float, float]]) -> list[Line]:
+    """Cut a line in two or more at the stretches given, between the characters on either side of each."""
+    parts: list[Line] = []
+    start, left = 0, line.box.x1
+    for low, high in cuts:
+        middle = (low + high) / 2
+        end = start + sum(place < middle for place in line.places[start:])
+        parts += _part(line, start, end, left, low)
+        start, left = end, high
+    return parts + _part(line, start, len(line.text), left, line.box.x2)
+
+
+def _part(line: Line, start: int, end: int, left: float, right: float) -> list[Line]:
+    text = line.text[start:end]
+    if not text.strip() or right <= left:
+        return []
+    box = Box(left, line.box.y1, right, line.box.y2)
+    before = len(text) - len(text.lstrip())
+    places = line.places[start + before : start + len(text.rstrip())]
+    gaps = tuple(gap for gap in line.gaps if left <= gap[0] and gap[1] <= right)
+    return [Line(box, text.strip(), line.score, places, gaps, line.size)]
+
+
+def split_wide(line: Line, ems: float) -> list[Line]:
+    """Cut a line at every stretch wider than `ems` times its type: too wide for a space between words."""
+    if len(line.places) != len(line.text):
+        return [line]
+    wide = [
+        gap for gap in line.gaps if gap[1] - gap[0] > ems * line.em and line.box.x1 < gap[0] and gap[1] < line.box.x2
+    ]
+    return split_at(line, wide) if wide else [line]

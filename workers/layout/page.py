@@ -4,25 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from ocr_tasks.contract import Block, OcrOptions, PageResult
-from workers.layout.lines import Box, Line, in_rows
+from workers.layout.blocks import Piece, pieces_of
+from workers.layout.lines import Box, Line, split_wide, usual_em
+from workers.layout.markdown import render
+from workers.layout.order import Order
+from workers.layout.pieces import Figure, Frame, Group, hull
+from workers.layout.pieces import Piece as Part
+from workers.layout.rules import Rules, frames, grids
+from workers.layout.tables import inside, ruled_table
+
+TOO_WIDE = 0.75  # of an em: the widest space between two words
 
 
 def arrange(
     lines: Sequence[Line],
-    pixels: npt.NDArray[np.uint8],
+    rules: Rules,
+    figures: Sequence[Box],
     original: Callable[[Box], tuple[int, int, int, int]],
     options: OcrOptions,
 ) -> PageResult:
-    """Make a page's result of its lines; `original` turns a box into pixels of the page's image."""
-    ordered = [line for row in in_rows(lines) for line in row]
-    text = "\n".join(line.text for line in ordered)
+    """Make a page's result of its lines; `original` turns a box into pixels of the page's image.
+
+    The text keeps the lines as printed; blocks are separated by an empty line, the cells of a table by tabs.
+    """
+    if not lines:
+        return PageResult(text="", markdown="", flags=("empty",))
+    em = usual_em(lines)
+    pieces = pieces_of(_groups(lines, rules, figures, em, options.extract_tables), em)
+    text = "\n\n".join(filter(None, (plain(piece) for piece in pieces)))
     blocks = tuple(
-        Block(kind="paragraph", text=line.text, box=original(line.box), score=round(line.score, 3)) for line in ordered
+        Block(kind=piece.kind, text=plain(piece), box=original(piece.box), score=piece.score) for piece in pieces
     )
-    return PageResult(
-        text=text, markdown=text, blocks=blocks if options.include_layout else (), flags=() if text else ("empty",)
-    )
+    return PageResult(text=text, markdown=render(pieces), blocks=blocks if options.include_layout else ())
+
+
+def plain(piece: Piece) -> str:
+    """The text of a block: a line for each that is printed, or for each row of a table."""
+    return "\n".join(piece.rows or ("\t".join(row) for row in piece.cells))
+
+
+def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: float, tables: bool) -> list[Group]:
+    parts: list[Part] = [Figure(box) for box in figures]
+    rest = list(lines)
+    for grid in grids(rules) if tables else []:
+        table = ruled_table(grid, [line for line in rest if inside(grid, line)])
+        if table:
+            parts.append(table)
+            rest = [line for line in rest if not inside(grid, line)]
+    parts += [part for line in rest for part in split_wide(line, TOO_WIDE)]
+    return Order(em, rules, tables).groups(framed(parts, frames(rules)))
+
+
+def framed(parts: Sequence[Part], boxes: Sequence[Box]) -> list[Part]:
+    """Parts, those inside a frame put together; frames around nearly everything or a single row are none."""
+    parts = list(parts)
+    for box in sorted(boxes, key=lambda box: box.width * box.height):
+        held = [part for part in parts if box.holds(part.box)]
+        if len(held) < 2 or len(held) > 0.9 * len(parts) or len({round(part.box.middle[1] / 8) for part in held}) < 2:
+            continue
+        over = hull(held)
+        if over.x1 < box.x1 - 8 or over.x2 > box.x2 + 8:
+            continue
+        parts = [part for part in parts if not box.holds(part.box)] + [Frame(box, held)]
+    return parts

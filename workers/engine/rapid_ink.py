@@ -1,0 +1,94 @@
+"""What the pixels tell beside the letters: gaps in a line, ruled lines and edges, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from workers.engine.rapid_models import Pixels
+from workers.layout.lines import Box
+from workers.layout.rules import Rule, Rules
+
+LEAST_GAP = 0.12  # of a line's height: narrower stretches without ink stand between letters
+LEAST_CONTRAST = 24.0  # of 255
+LEAST_STEP = 7  # a panel of light grey on white differs by 10 of 255
+
+
+@dataclass(frozen=True)
+class Ink:
+    """Where a line has ink, as shares 0..1: `gaps` of its width without any, and from `top` to `bottom` of its height."""
+
+    gaps: list[tuple[float, float]]
+    top: float = 0.0
+    bottom: float = 1.0
+
+
+def ink(line: Pixels) -> Ink:
+    """Look for the ink in a line (height, width, 3), dark on light or light on dark."""
+    grey = cv2.cvtColor(line, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    height, width = grey.shape
+    away = np.abs(grey - np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    most = float(np.percentile(away, 97))
+    if most < LEAST_CONTRAST or width < 4 or height < 4:
+        return Ink([])
+    inked = away > 0.4 * most
+    top, bottom = _letters(inked.sum(axis=1) >= 2)
+    columns = inked[height // 10 : height - height // 10].sum(axis=0) >= max(1, round(0.05 * height))
+    edges = np.flatnonzero(np.diff(np.concatenate(([True], columns, [True])).astype(np.int8)))
+    free = zip(edges[::2], edges[1::2], strict=True)
+    gaps = [(low / width, high / width) for low, high in free if high - low > LEAST_GAP * height]
+    return Ink(gaps, top / height, bottom / height)
+
+
+def _letters(rows: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """From where to where letters reach, given the rows with ink: those around the middle, without the next lines'."""
+    full = np.flatnonzero(rows)
+    if not len(full):
+        return 0, len(rows)
+    apart = np.flatnonzero(np.diff(full) > max(2, 0.12 * len(rows)))
+    parts = np.split(full, apart + 1)
+    middle = max(parts, key=len)
+    return int(middle[0]), int(middle[-1]) + 1
+
+
+def find_rules(page: Pixels, em: float, texts: Sequence[Box]) -> Rules:
+    """Straight lines and edges of panels on an upright page (height, width, 3) whose type is `em` pixels high."""
+    grey = cv2.cvtColor(page, cv2.COLOR_BGR2GRAY).astype(np.int16)
+    least = max(30, round(2.5 * em))
+    across = [Rule(y, x1, x2) for x1, y, x2 in _runs(_steps(grey), least)]
+    down = [Rule(x, y1, y2) for y1, x, y2 in _runs(_steps(grey.T), least)]
+    across = [rule for rule in across if not any(_in_letters(rule, text) for text in texts)]
+    sideways = [Box(text.y1, text.x1, text.y2, text.x2) for text in texts]
+    return Rules(across, [rule for rule in down if not any(_in_letters(rule, text) for text in sideways)])
+
+
+def _steps(grey: npt.NDArray[np.int16]) -> Pixels:
+    """Where brightness changes from one row to the one two below: 1, else 0."""
+    step = np.zeros(grey.shape, np.int16)
+    step[1:-1] = np.abs(grey[2:] - grey[:-2])
+    noise = float(np.median(step[::4, ::4]))
+    return (step > max(LEAST_STEP, 6 * noise)).astype(np.uint8)
+
+
+def _runs(steps: Pixels, least: int) -> list[tuple[float, float, float]]:
+    """Runs along the rows that are at least `least` long, as (start, row, end)."""
+    closed = cv2.morphologyEx(steps, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))
+    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((1, least), np.uint8))
+    # The two edges of one thin line become one run.
+    joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 1), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    found = []
+    for x, y, width, height, _ in stats[1:].tolist():
+        if height <= max(14, 0.02 * width):
+            found.append((float(x), y + height / 2, float(x + width)))
+    return found
+
+
+def _in_letters(rule: Rule, text: Box) -> bool:
+    """Whether a rule is but a stroke of the letters in a box."""
+    inner = 0.15 * text.height
+    return text.y1 + inner < rule.at < text.y2 - inner and text.x1 <= rule.start and rule.end <= text.x2

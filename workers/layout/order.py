@@ -1,0 +1,224 @@
+"""Reading order: pieces are cut into columns at clear gutters, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workers.layout.lines import Box, Line, in_rows
+from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull
+from workers.layout.rules import Rule, Rules
+from workers.layout.tables import Span, aligned_share, aligned_table, column_of, continued, wraps
+from workers.layout.words import numeric
+
+Row = list[Piece]
+LEAST_GUTTER = 0.8  # of an em
+ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
+BIG_TYPE = 1.2  # of an em: a heading's
+
+
+@dataclass(frozen=True)
+class Order:
+    """Puts the pieces of one page in reading order. `em`: the size of its usual type, in pixels."""
+
+    em: float
+    rules: Rules
+    tables: bool = True
+
+    def groups(self, pieces: Sequence[Piece]) -> list[Group]:
+        """The pieces in reading order, put together to what is read in one go."""
+        return [group for part in self._split(in_rows(pieces)) for group in self._part(part)]
+
+    def _split(self, rows: list[Row]) -> list[list[Row]]:
+        """Rows cut apart where a rule runs across between things that do not go on below it."""
+        parts, start = [], 0
+        for at in range(1, len(rows)):
+            if self._ruled_off(rows[at - 1], rows[at], rows) and self._differ(rows[max(start, at - 3) : at], rows[at:]):
+                parts.append(rows[start:at])
+                start = at
+        return [*parts, rows[start:]] if rows else []
+
+    def _ruled_off(self, above: Row, below: Row, rows: list[Row]) -> bool:
+        page = hull([piece for row in rows for piece in row])
+        top, bottom = hull(above).y2 - 0.3 * self.em, hull(below).y1 + 0.3 * self.em
+        between: list[Rule] = [rule for rule in self.rules.across if top <= rule.at <= bottom]
+        return any(min(rule.end, page.x2) - max(rule.start, page.x1) > 0.7 * page.width for rule in between)
+
+    def _differ(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether the gutters on both sides of a rule are not those of one table."""
+        over, under = self._gutters(above[-3:]), self._gutters(below[:3])
+        both = self._gutters(above[-3:] + below[:3])
+        return bool(both) and len(both) < max(len(over), len(under)) - 1
+
+    def _gutters(self, rows: list[Row]) -> list[Span]:
+        return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
+
+    def _part(self, rows: list[Row]) -> list[Group]:
+        band = self._band(rows)
+        if band is None:
+            return self._flow(rows)
+        start, end = band
+        return self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:])
+
+    def _band(self, rows: list[Row]) -> tuple[int, int] | None:
+        """The rows, from one up to another, that the tallest clear gutter runs along."""
+        best: tuple[int, int, Span] | None = None
+        most = 0.0
+        for start in range(len(rows)):
+            taken: list[Span] = []
+            free: list[Span] = []
+            for end in range(start, len(rows) + 1):
+                grown = (
+                    _union([*taken, *((piece.box.x1, piece.box.x2) for piece in rows[end])]) if end < len(rows) else []
+                )
+                left = _between(grown)
+                for gap in free:
+                    if gap not in left:
+                        worth = self._worth(rows[start:end], gap)
+                        if worth > most:
+                            best, most = (start, end, gap), worth
+                taken, free = grown, [gap for gap in left if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
+                if end > start and not free:
+                    break
+        return self._trimmed(rows, self._grown(rows, *best)) if best else None
+
+    def _worth(self, rows: list[Row], gap: Span) -> float:
+        """How tall and clear a gutter is, in square pixels; 0 when it has less than two lines on a side."""
+        left = [piece for row in rows for piece in row if piece.box.x2 <= gap[0] + 1]
+        right = [piece for row in rows for piece in row if piece.box.x1 >= gap[1] - 1]
+        if not all(len(side) > 1 or any(not isinstance(piece, Line) for piece in side) for side in (left, right)):
+            return 0.0
+        beside = hull(left).overlap_y(hull(right))
+        if beside < 1.9 * self.em:
+            return 0.0
+        return beside * min(gap[1] - gap[0], ENOUGH_GUTTER * self.em)
+
+    def _grown(self, rows: list[Row], start: int, end: int, gutter: Span) -> tuple[int, int]:
+        """A band with the rows over and under it that leave most of its gutter free."""
+        least = max(LEAST_GUTTER * self.em, 0.5 * min(gutter[1] - gutter[0], 2 * ENOUGH_GUTTER * self.em))
+        for step in (1, -1):
+            while 0 <= (at := end if step > 0 else start - 1) < len(rows):
+                left = _between(
+                    _union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)])
+                )
+                if not left or max(high - low for low, high in left) < least:
+                    break
+                gutter = max(left, key=lambda gap: gap[1] - gap[0])
+                start, end = (start, end + 1) if step > 0 else (start - 1, end)
+        return start, end
+
+    def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
+        """A band without the headings, alone in their rows, that stand over and under it."""
+        start, end = band
+        while start < end and len(rows[start]) == 1 and self._big(rows[start][0]):
+            start += 1
+        while start < end and len(rows[end - 1]) == 1 and self._big(rows[end - 1][0]):
+            end -= 1
+        return (start, end) if end - start > 1 or (start < end and len(rows[start]) > 1) else None
+
+    def _big(self, piece: Piece) -> bool:
+        return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em
+
+    def _columns(self, rows: list[Row]) -> list[Group]:
+        """The groups of a band: its columns one after the other, or a table, or row by row."""
+        spans = _outside(self._gutters(rows), hull([piece for row in rows for piece in row]))
+        pieces = [piece for row in rows for piece in row]
+        columns = [[piece for piece in pieces if column_of(piece.box, spans) == at] for at in range(len(spans))]
+        lines = [[piece for piece in column if isinstance(piece, Line)] for column in columns]
+        if any(len(some) < len(column) for some, column in zip(lines, columns, strict=True)):
+            if all(any(isinstance(piece, Frame) for piece in column) for column in columns):
+                return self._flow(rows)
+            return [group for column in columns for group in self.groups(column)]
+        wrapped = [wraps(column) for column in lines]
+        if sum(wrapped) >= 2 or aligned_share(lines) < 0.6:
+            return [group for column in columns for group in self.groups(column)]
+        return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
+
+    def _tabular(self, rows: list[list[Line]]) -> list[Group]:
+        """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
+        groups: list[Group] = []
+        for run in _runs(rows, self.em):
+            spans = _outside(self._gutters([list(row) for row in run]), hull([line for row in run for line in row]))
+            first = next((at for at, row in enumerate(run) if len(row) > 1), len(run))
+            last = max((at for at, row in enumerate(run) if len(row) > 1), default=-1)
+            body = run[first : last + 1]
+            ends = continued(run[first:], spans)[len(body) :]
+            more = next((at for at, goes_on in enumerate(ends) if not goes_on), len(ends))
+            body = run[first : last + 1 + more]
+            groups += self._flow([list(row) for row in run[:first]])
+            groups += (
+                [aligned_table(body, spans)] if self._is_table(body, spans) else self._flow([list(row) for row in body])
+            )
+            groups += self._flow([list(row) for row in run[last + 1 + more :]] if body else [])
+        return groups
+
+    def _is_table(self, rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
+        if not self.tables or len(spans) < 2:
+            return False
+        count = len(rows) - sum(continued(rows, spans))
+        numbers = any(numeric(line.text) for row in rows for line in row[1:])
+        return count >= 2 if len(spans) > 2 else count >= (3 if numbers else 4)
+
+    def _flow(self, rows: list[Row]) -> list[Group]:
+        """Rows in their order; what is not a line stands for itself."""
+        groups: list[Group] = []
+        open_rows: list[list[Line]] = []
+        for row in rows:
+            lines = [piece for piece in row if isinstance(piece, Line)]
+            if len(lines) == len(row):
+                open_rows.append(lines)
+                continue
+            if open_rows:
+                groups.append(Flow(open_rows))
+                open_rows = []
+            for piece in row:
+                groups += self._alone(piece)
+        return [*groups, Flow(open_rows)] if open_rows else groups
+
+    def _alone(self, piece: Piece) -> list[Group]:
+        if isinstance(piece, Line):
+            return [Flow([[piece]])]
+        if isinstance(piece, Frame):
+            return self.groups(piece.pieces)
+        assert isinstance(piece, Table | Figure)
+        return [piece]
+
+
+def gaps(rows: Sequence[Sequence[Piece]]) -> list[Span]:
+    """The stretches, left to right, between the first and the last piece that no piece of any row covers."""
+    return _between(_union([(piece.box.x1, piece.box.x2) for row in rows for piece in row]))
+
+
+def _union(spans: Sequence[Span]) -> list[Span]:
+    union: list[Span] = []
+    for low, high in sorted(spans):
+        if union and low <= union[-1][1]:
+            union[-1] = (union[-1][0], max(union[-1][1], high))
+        else:
+            union.append((low, high))
+    return union
+
+
+def _between(union: Sequence[Span]) -> list[Span]:
+    return [(before[1], after[0]) for before, after in zip(union, union[1:], strict=False)]
+
+
+def _outside(gutters: Sequence[Span], box: Box) -> list[Span]:
+    """The columns that gutters leave of a box."""
+    edges = [box.x1, *(edge for gutter in gutters for edge in gutter), box.x2]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _runs(rows: list[list[Line]], em: float) -> list[list[list[Line]]]:
+    """Rows cut where two stand much further apart than the others do."""
+    boxes = [hull(row) for row in rows]
+    pitches = [below.middle[1] - above.middle[1] for above, below in zip(boxes, boxes[1:], strict=False)]
+    if not pitches:
+        return [rows]
+    usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
+    runs, start = [], 0
+    for at, pitch in enumerate(pitches):
+        if pitch > 1.7 * usual and pitch > usual + em:
+            runs.append(rows[start : at + 1])
+            start = at + 1
+    return [*runs, rows[start:]]

@@ -1,0 +1,52 @@
+"""What a page is put together from: lines, and things that take their place among the lines as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Union
+
+from workers.layout.lines import Box, Line, around
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells, all rows as long as the first; the lines are those that the cells were read from."""
+
+    box: Box
+    cells: list[list[str]]
+    lines: list[Line] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture."""
+
+    box: Box
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Pieces that a rectangle holds together: they are read before anything outside goes on."""
+
+    box: Box
+    pieces: list[Piece]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Lines that are read from top to bottom, each row from left to right."""
+
+    rows: list[list[Line]]
+
+    @property
+    def box(self) -> Box:
+        return around([line.box for row in self.rows for line in row])
+
+
+Piece = Union[Line, Table, Figure, Frame]  # noqa: UP007 - Frame names it before it exists
+Group = Flow | Table | Figure
+
+
+def hull(pieces: Sequence[Piece]) -> Box:
+    return around([piece.box for piece in pieces])

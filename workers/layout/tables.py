@@ -1,0 +1,131 @@
+"""Tables: cells from ruled lines, or from columns that line up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from workers.layout.lines import Box, Line, around, in_rows, split_at
+from workers.layout.pieces import Table
+from workers.layout.rules import NEAR, Grid
+from workers.layout.words import joined, numeric
+
+Span = tuple[float, float]
+
+
+def ruled_table(grid: Grid, lines: Sequence[Line]) -> Table | None:
+    """The table in a grid of rules, from the lines inside it; None when most cells are empty frames."""
+    cells: list[list[list[Line]]] = [[[] for _ in grid.xs[1:]] for _ in grid.ys[1:]]
+    parts = [part for line in lines for part in _split_by(grid, line)]
+    for part in parts:
+        x, y = part.box.x1 + min(part.em, part.box.width / 2), part.box.middle[1]
+        cells[_index(grid.ys, y)][_index(grid.xs, x)].append(part)
+    kept_rows = [row for row in cells if any(row)]
+    kept = [column for column in range(len(grid.xs) - 1) if any(row[column] for row in kept_rows)]
+    if len(kept_rows) < 2 or len(kept) < 2:
+        return None
+    return Table(grid.box, [[cell_text(row[column]) for column in kept] for row in kept_rows], parts)
+
+
+def _split_by(grid: Grid, line: Line) -> list[Line]:
+    """A line in pieces that do not cross a standing rule of the grid."""
+    if len(line.places) != len(line.text):
+        return [line]
+    y = line.box.middle[1]
+    crossed = sorted(
+        rule.at
+        for rule in grid.rules.down
+        if rule.start <= y <= rule.end and line.box.x1 + 0.3 * line.em < rule.at < line.box.x2 - 0.3 * line.em
+    )
+    cuts = [(at - 0.1 * line.em, at + 0.1 * line.em) for at in crossed]
+    return split_at(line, cuts) if cuts else [line]
+
+
+def _index(edges: Sequence[float], at: float) -> int:
+    """Which stretch between two edges holds a place; the nearest for one outside."""
+    return min(max(sum(edge <= at for edge in edges) - 1, 0), len(edges) - 2)
+
+
+def cell_text(lines: Sequence[Line]) -> str:
+    """The text of a cell, its lines put together."""
+    return joined([joined([line.text for line in row]) for row in in_rows(lines)])
+
+
+def aligned_table(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> Table:
+    """The table whose cells stand in the columns given (left and right edge each); wrapped cells are put together."""
+    cells: list[list[list[Line]]] = []
+    for row, belongs in zip(rows, continued(rows, columns), strict=True):
+        if not belongs:
+            cells.append([[] for _ in columns])
+        for line in row:
+            cells[-1][column_of(line.box, columns)].append(line)
+    lines = [line for row in rows for line in row]
+    box = around([line.box for line in lines])
+    return Table(box, [[cell_text(cell) for cell in row] for row in cells], lines)
+
+
+def column_of(box: Box, columns: Sequence[Span]) -> int:
+    """The column that a box overlaps most."""
+    return max(range(len(columns)), key=lambda at: min(box.x2, columns[at][1]) - max(box.x1, columns[at][0]))
+
+
+def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> list[bool]:
+    """For each row of lines, whether it goes on with the table row above it.
+
+    Rows of a table stand further apart than the lines of a wrapped cell; where they do not, a row without a first cell
+    goes on with cells that are full to their edge.
+    """
+    if not rows:
+        return []
+    boxes = [around([line.box for line in row]) for row in rows]
+    pitches = [below.middle[1] - above.middle[1] for above, below in zip(boxes, boxes[1:], strict=False)]
+    near, far = (min(pitches), max(pitches)) if pitches else (0.0, 0.0)
+    apart = far > 1.2 * near
+    answers, filled = [False], {column_of(line.box, columns) for line in rows[0]}
+    for at, row in enumerate(rows[1:]):
+        here = {column_of(line.box, columns) for line in row}
+        close = pitches[at] < (near + far) / 2 if apart else True
+        goes_on = close and here <= filled and len(here) < len(columns) and not any(numeric(line.text) for line in row)
+        if not apart:
+            goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
+        answers.append(goes_on)
+        filled = filled | here if goes_on else here
+    return answers
+
+
+def _full(line: Line, above: Sequence[Line], columns: Sequence[Span]) -> bool:
+    """Whether the cell above a line is so full that its next word had to go below."""
+    column = column_of(line.box, columns)
+    low, high = columns[column]
+    return any(column_of(other.box, columns) == column and other.box.width > 0.6 * (high - low) for other in above)
+
+
+def aligned_share(columns: Sequence[Sequence[Line]]) -> float:
+    """The share of lines that stand on the height of a line in another column, without the fullest column."""
+    ordered = sorted(columns, key=len)
+    shares: list[bool] = []
+    for at, column in enumerate(ordered[:-1]):
+        others = [line for other in ordered[at + 1 :] for line in other]
+        for line in column:
+            shares.append(any(abs(line.box.middle[1] - other.box.middle[1]) < 0.3 * line.em for other in others))
+    return sum(shares) / len(shares) if shares else 0.0
+
+
+def wraps(column: Sequence[Line]) -> bool:
+    """Whether the lines of a column run on like the lines of a paragraph."""
+    if len(column) < 3:
+        return False
+    ordered = sorted(column, key=lambda line: line.box.y1)
+    width = around([line.box for line in ordered]).width
+    em = median(line.em for line in ordered)
+    if width < 6 * em or sum(numeric(line.text) for line in ordered) > 0.3 * len(ordered):
+        return False
+    full = sum(line.box.width > 0.7 * width for line in ordered[:-1]) / (len(ordered) - 1)
+    lower = sum(line.text[:1].islower() for line in ordered[1:]) / (len(ordered) - 1)
+    return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
+
+
+def inside(grid: Grid, line: Line) -> bool:
+    """Whether a line stands in a grid."""
+    box = grid.box
+    return Box(box.x1 - NEAR, box.y1 - NEAR, box.x2 + NEAR, box.y2 + NEAR).holds(line.box)

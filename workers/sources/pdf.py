@@ -21,8 +21,8 @@ log = structlog.get_logger()
 
 POINTS_PER_INCH = 72
 LEAST_DPI = 72
-"""A page too large for the wanted resolution is rasterised at a lower one, but not below this: text of 10 pt is
-10 pixels high there, the least that is read at all."""
+"""A page too large for the wanted resolution is rasterised at a lower one, but not below this, where a letter of 10 pt
+is 10 pixels high: rather no text than wrong text."""
 
 
 def count(path: Path, limits: Limits, password: str | None) -> int:

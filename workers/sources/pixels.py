@@ -41,10 +41,11 @@ def as_page(frame: Image.Image) -> Image.Image:
 
 
 def _over_white(frame: Image.Image) -> Image.Image:
-    grey = frame.mode in ("LA", "La", "L", "1")
-    layer = frame.convert("LA" if grey and frame.mode != "La" else "RGBA")
-    page = Image.new("L" if layer.mode == "LA" else "RGB", frame.size, "white")
-    page.paste(layer.convert(page.mode), mask=layer.getchannel("A"))
+    grey = frame.mode in ("LA", "L", "1")
+    wanted = "LA" if grey else "RGBA"
+    layer = frame if frame.mode == wanted else frame.convert(wanted)  # a copy of a large page is hundreds of MB
+    page = Image.new("L" if grey else "RGB", frame.size, "white")
+    page.paste(layer.getchannel("L") if grey else layer, mask=layer)
     return page
 
 
@@ -53,7 +54,7 @@ def _eight_bits(frame: Image.Image) -> Image.Image:
 
     Scaled by the bits that the brightest pixel needs: scanners store 10 and 12 bits in 16.
     """
-    deep = frame if frame.mode == "F" else frame.convert("I")
+    deep = frame if frame.mode in ("I;16", "I", "F") else frame.convert("I")
     low, high = (float(bound) for bound in _extrema(deep))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("not a number among the pixels")
@@ -61,7 +62,7 @@ def _eight_bits(frame: Image.Image) -> Image.Image:
         white = 1.0 if high <= 1 else float(2 ** max(8, math.ceil(math.log2(high + 1))) - 1)
     else:
         white = float(2 ** max(8, int(high).bit_length()) - 1)
-    page = deep.convert("F").point(lambda value: value * (255 / white) + 0.5).convert("L")
+    page = deep.point(lambda value: value * (255 / white) + 0.5).convert("L")
     tags = getattr(frame, "tag_v2", {})
     inverted = frame.mode.startswith("I;16") and tags.get(PHOTOMETRIC_INTERPRETATION) == 0
     return page.point(lambda value: 255 - value) if inverted else page

@@ -20,7 +20,7 @@ from ocr_tasks.logs import configure_logs
 from ocr_tasks.settings import get_settings
 from workers.embedded import EmbeddedServerError
 from workers.stack import Stack, StackError
-from workers.up import StopRequested, StopSignals, tell
+from workers.up import StopRequested, StopSignals, for_people, tell
 
 SAMPLE = Path(__file__).parent / "samples" / "sample.pdf"
 PATIENCE_S = 300  # without any change of the job
@@ -41,7 +41,7 @@ def demo_command(file: Path) -> None:
 def run_demo(file: Path) -> int:
     """Start a stack in a temporary folder, read `file`, print its markdown; returns the exit code."""
     settings = get_settings()
-    configure_logs(settings)
+    configure_logs(for_people(settings))
     folder = Path(tempfile.mkdtemp(prefix="lightdom-ocr-demo-"))
     stack = Stack(settings, data_dir=folder, private=True, tell=tell)
     with StopSignals() as signals:

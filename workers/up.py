@@ -13,7 +13,7 @@ from typing import Self
 import click
 
 from ocr_tasks.logs import configure_logs
-from ocr_tasks.settings import get_settings
+from ocr_tasks.settings import Settings, get_settings
 from workers.embedded import EmbeddedServerError
 from workers.stack import Stack, StackError
 
@@ -66,6 +66,11 @@ def tell(text: str) -> None:
         click.echo(text, err=True)
 
 
+def for_people(settings: Settings) -> Settings:
+    """Settings with logs as text where a terminal shows them."""
+    return settings.model_copy(update={"log_format": "console"}) if sys.stderr.isatty() else settings
+
+
 @click.command("up")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [OCR_PORT]")
 @click.option("--host", help="Address to listen on. [OCR_HOST]")
@@ -79,7 +84,7 @@ def up_command(port: int | None, host: str | None, data_dir: Path | None) -> Non
     used instead of embedded ones.
     """
     settings = get_settings()
-    configure_logs(settings)
+    configure_logs(for_people(settings))
     stack = Stack(
         settings,
         data_dir=data_dir or settings.data_dir,

@@ -111,7 +111,9 @@ def _first_that_runs(origin: str, tools: Sequence[Path], account: Account | None
     try:
         versions = [_version(tool, account) for tool in tools]
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        log.info("%s: %s cannot be used: %s", origin, tools[-1], error)
+        # Of a wheel below a closed folder there will be a copy: no news.
+        level = logging.DEBUG if origin == "wheel" and isinstance(error, PermissionError) else logging.INFO
+        log.log(level, "%s: %s cannot be used: %s", origin, tools[-1], error)
         return None
     majors = {int(re.split(r"\D", version, maxsplit=1)[0]) for version in versions}
     if len(majors) != 1 or min(majors) < oldest:

@@ -131,8 +131,9 @@ def _line_of(contour: npt.NDArray[np.int32], chances: npt.NDArray[np.float32]) -
         width, height, angle = height, width, angle - 90
     if angle < -90:
         angle += 180
-    grow = 2 * width * height * UNCLIP_RATIO / (2 * (width + height))
-    return FoundLine((x, y), width + grow, height + grow, angle, _mean_inside(contour, chances))
+    grow = width * height * UNCLIP_RATIO / (width + height)
+    # Sideways a short line would grow too little to keep its first thin letter.
+    return FoundLine((x, y), width + height * UNCLIP_RATIO, height + grow, angle, _mean_inside(contour, chances))
 
 
 def _mean_inside(contour: npt.NDArray[np.int32], chances: npt.NDArray[np.float32]) -> float:

@@ -58,7 +58,7 @@ class Order:
         if band is None:
             return self._flow(rows)
         start, end = band
-        return self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:])
+        return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
 
     def _band(self, rows: list[Row]) -> tuple[int, int] | None:
         """The rows, from one up to another, that the tallest clear gutter runs along."""
@@ -136,21 +136,37 @@ class Order:
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
-        groups: list[Group] = []
-        for run in _runs(rows, self.em):
-            spans = _outside(self._gutters([list(row) for row in run]), hull([line for row in run for line in row]))
-            first = next((at for at, row in enumerate(run) if len(row) > 1), len(run))
-            last = max((at for at, row in enumerate(run) if len(row) > 1), default=-1)
-            body = run[first : last + 1]
-            ends = continued(run[first:], spans)[len(body) :]
-            more = next((at for at, goes_on in enumerate(ends) if not goes_on), len(ends))
-            body = run[first : last + 1 + more]
-            groups += self._flow([list(row) for row in run[:first]])
-            groups += (
-                [aligned_table(body, spans)] if self._is_table(body, spans) else self._flow([list(row) for row in body])
-            )
-            groups += self._flow([list(row) for row in run[last + 1 + more :]] if body else [])
-        return groups
+        return [group for run in _runs(rows, self.em) for group in self._table(run)]
+
+    def _table(self, rows: list[list[Line]]) -> list[Group]:
+        """A table, without the rows over and under it that are none of its own."""
+        spans = self._spans(rows)
+        first = next((at for at, row in enumerate(rows) if len(row) > 1), len(rows))
+        last = max((at for at, row in enumerate(rows) if len(row) > 1 and _fits(row, spans)), default=-1)
+        goes_on = continued(rows[first:], spans)[last + 1 - first :]
+        last += next((at for at, more in enumerate(goes_on) if not more), len(goes_on))
+        body = rows[first : last + 1]
+        if not self._is_table(body, spans):
+            return [Flow(rows)]
+        around_it = [Flow(part) for part in (rows[:first], rows[last + 1 :]) if part]
+        table = aligned_table(body, self._spans(body))
+        return [*around_it[: first > 0], table, *around_it[first > 0 :]]
+
+    def _spans(self, rows: list[list[Line]]) -> list[Span]:
+        """The columns of a table, by its rows that have most of their cells."""
+        most = max(len(row) for row in rows)
+        full: list[Row] = [list(row) for row in rows if len(row) >= 0.6 * most]
+        spans = _outside(self._gutters(full), hull([line for row in full for line in row]))
+        everything = hull([line for row in rows for line in row])
+        return (
+            [
+                (min(spans[0][0], everything.x1), spans[0][1]),
+                *spans[1:-1],
+                (spans[-1][0], max(spans[-1][1], everything.x2)),
+            ]
+            if len(spans) > 1
+            else spans
+        )
 
     def _is_table(self, rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
         if not self.tables or len(spans) < 2:
@@ -184,6 +200,23 @@ class Order:
         return [piece]
 
 
+def merged(groups: Sequence[Group]) -> list[Group]:
+    """Groups, flows that go on right under one another made one: a paragraph may have been cut in two."""
+    united: list[Group] = []
+    for group in groups:
+        last = united[-1] if united else None
+        if isinstance(group, Flow) and isinstance(last, Flow) and _goes_on(last, group):
+            united[-1] = Flow(last.rows + group.rows)
+        else:
+            united.append(group)
+    return united
+
+
+def _goes_on(above: Flow, below: Flow) -> bool:
+    over, under = hull(above.rows[-1]), hull(below.rows[0])
+    return under.middle[1] > over.y2 and abs(under.x1 - over.x1) < over.height
+
+
 def gaps(rows: Sequence[Sequence[Piece]]) -> list[Span]:
     """The stretches, left to right, between the first and the last piece that no piece of any row covers."""
     return _between(_union([(piece.box.x1, piece.box.x2) for row in rows for piece in row]))
@@ -207,6 +240,12 @@ def _outside(gutters: Sequence[Span], box: Box) -> list[Span]:
     """The columns that gutters leave of a box."""
     edges = [box.x1, *(edge for gutter in gutters for edge in gutter), box.x2]
     return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
+    """Whether every cell of a row stands in one column."""
+    under = [sum(min(line.box.x2, high) - max(line.box.x1, low) > 0 for low, high in spans) for line in row]
+    return all(count == 1 for count in under)
 
 
 def _runs(rows: list[list[Line]], em: float) -> list[list[list[Line]]]:

@@ -12,6 +12,7 @@ from workers.layout.order import Order
 from workers.layout.pieces import Figure, Frame, Group, hull
 from workers.layout.pieces import Piece as Part
 from workers.layout.rules import Rules, frames, grids
+from workers.layout.spacing import mend
 from workers.layout.tables import inside, ruled_table
 
 TOO_WIDE = 0.75  # of an em: the widest space between two words
@@ -30,6 +31,7 @@ def arrange(
     """
     if not lines:
         return PageResult(text="", markdown="", flags=("empty",))
+    lines = [mend(line) for line in lines]
     em = usual_em(lines)
     pieces = pieces_of(_groups(lines, rules, figures, em, options.extract_tables), em)
     text = "\n\n".join(filter(None, (plain(piece) for piece in pieces)))

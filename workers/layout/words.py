@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 CHINESE = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u30ff]")
+WIDE_MARKS = "，。；：！？、（）《》「」『』【】"
+MARKS = WIDE_MARKS + "“”‘’"
 MARKER = re.compile(r"^(?:(?P<bullet>[•·●○▪■◦‣∙*\-–—])\s*|(?P<number>\d{1,3}[.)]|[a-zA-Z][.)]|\(\w{1,3}\))\s+)(?=\S)")
 NUMBER = re.compile(r"^[^A-Za-z\u2e80-\u9fff]*\d[^A-Za-z\u2e80-\u9fff]*[A-Za-z%€$£]{0,3}$")
 
@@ -19,7 +21,7 @@ def joined(parts: Sequence[str]) -> str:
     """Pieces of running text as one: a space between them, none where Chinese meets Chinese."""
     text = ""
     for part in (part for part in parts if part):
-        close = not text or (is_chinese(text[-1]) and is_chinese(part[0]))
+        close = not text or text[-1] in WIDE_MARKS or (is_chinese(text[-1]) and is_chinese(part[0]))
         text += part if close else " " + part
     return text
 

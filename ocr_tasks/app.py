@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from ocr_tasks.contract import Priority, prepare_queue, queues
 from ocr_tasks.settings import Settings, get_settings
@@ -23,6 +23,8 @@ TRANSPORT = {
     "queue_order_strategy": "priority",
 }
 
+EXCHANGE = Exchange("lightdom_ocr", type="direct")
+
 # A frozen Redis must not freeze whoever publishes: the row is stored, the reconciler sends it later.
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 
@@ -34,7 +36,7 @@ def make_app(settings: Settings, *, socket_timeout_s: float = 5) -> Celery:
     """
     app = Celery("lightdom_ocr", broker=settings.broker_url, backend=settings.broker_url)
     app.conf.update(
-        task_queues=[Queue(name) for name in queues()],
+        task_queues=[Queue(name, EXCHANGE, routing_key=name) for name in queues()],
         # What is sent without a queue goes where entry tasks are served, instead of where nobody listens.
         task_default_queue=prepare_queue(Priority.INTERACTIVE),
         task_create_missing_queues=False,

@@ -28,6 +28,7 @@ PROGRAMS = {
     "reconcile": [*CLI, "worker", "reconcile"],
     "engine": [*CLI, "worker", "engine"],
     "simulated": [PYTHON, "-m", "tests.simulated"],
+    "poisoned": [PYTHON, "-m", "tests.poisoned_prepare"],
 }
 
 # Short enough for a test to see them run out.
@@ -59,6 +60,7 @@ class StackUnderTest:
     environment: Mapping[str, str]
     port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    started: dict[str, tuple[tuple[str, ...], str | None, dict[str, str]]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -70,6 +72,7 @@ class StackUnderTest:
 
     def start(self, name: str, *arguments: str, program: str | None = None, **environment: str) -> None:
         """Start a program of `PROGRAMS` under a name; further arguments and variables are its own."""
+        self.started[name] = (arguments, program, environment)
         argv = [*PROGRAMS[program or name], *arguments]
         if (program or name) == "web":
             argv += ["--bind", f"127.0.0.1:{self.port}"]
@@ -81,6 +84,12 @@ class StackUnderTest:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def revive(self, name: str) -> None:
+        """Start a program that ended again, as a supervisor does."""
+        if self.processes[name].poll() is not None:
+            arguments, program, environment = self.started[name]
+            self.start(name, *arguments, program=program, **environment)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a program's whole process group; SIGKILL is waited for."""
@@ -133,10 +142,12 @@ class StackUnderTest:
             job: dict[str, Any] = http.get(f"/api/jobs/{job_id}").raise_for_status().json()
         return job
 
-    def ended(self, job_id: str, timeout_s: float = 60) -> dict[str, Any]:
-        """Wait until a job is over; the job as it then is."""
+    def ended(self, job_id: str, timeout_s: float = 60, *, reviving: str | None = None) -> dict[str, Any]:
+        """Wait until a job is over; the job as it then is. reviving: a program to start again whenever it dies."""
 
         def over() -> dict[str, Any] | None:
+            if reviving:
+                self.revive(reviving)
             job = self.job(job_id)
             return job if job["status"] in ("succeeded", "failed", "cancelled") else None
 

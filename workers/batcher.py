@@ -54,7 +54,8 @@ class Entry:
 class Batcher:
     """Drives an engine. page_timeout_s: in the engine; step_timeout_s: for one step, then `on_hang` is called once.
 
-    on_alone: told before a page enters the engine alone; False when the page is not ours any more.
+    on_alone: told before a page enters the engine alone, and (inside=False) when it has left it again, so that a death
+    of the process in between can be laid at its door; False when the page is not ours any more.
     on_hang: called from the watchdog's thread; the engine's thread cannot be helped, so it should end the process.
     """
 
@@ -65,7 +66,7 @@ class Batcher:
         page_timeout_s: float,
         step_timeout_s: float,
         on_hang: Callable[[str], None],
-        on_alone: Callable[[WorkId], bool] = lambda _: True,
+        on_alone: Callable[[WorkId, bool], bool] = lambda page, inside: True,
     ) -> None:
         self.engine = engine
         self.page_timeout_s = page_timeout_s
@@ -158,7 +159,7 @@ class Batcher:
         gone = [page for page in self.inside if page in unwanted or page in late]
         if gone:
             self.engine.evict(gone)
-        for entry in left + [self.inside.pop(page) for page in gone]:
+        for entry in left + [self._take_out(page) for page in gone]:
             if entry.work.id in late:
                 limit = self.page_timeout_s
                 text = f"The page was in the engine for more than {limit:g} s."
@@ -175,19 +176,25 @@ class Batcher:
             self._fair.served(admitted)
         for entry in admitted:
             entry.admitted_at = time.monotonic()
-            if entry.work.alone and not self._may_run_alone(entry):
+            if entry.work.alone and not self._marked_alone(entry.work.id, inside=True):
                 entry.future.set_exception(Withdrawn())
                 return
             self.inside[entry.work.id] = entry
         if admitted:
             self._guarded(lambda: self.engine.admit([entry.work for entry in admitted]))
 
-    def _may_run_alone(self, entry: Entry) -> bool:
+    def _marked_alone(self, page: WorkId, *, inside: bool) -> bool:
         try:
-            return self.on_alone(entry.work.id)
+            return self.on_alone(page, inside)
         except OcrError as error:
-            log.warning("page_not_marked_alone", error=error.detail)
+            log.warning("page_not_marked", error=error.detail)
             return False
+
+    def _take_out(self, page: WorkId) -> Entry:
+        entry = self.inside.pop(page)
+        if entry.work.alone:
+            self._marked_alone(page, inside=False)
+        return entry
 
     def _has_room(self, entry: Entry, admitted: list[Entry]) -> bool:
         if self._stop_at is not None:
@@ -214,7 +221,7 @@ class Batcher:
             self._step_started_at = None
 
     def _run_again_alone(self, error: Exception) -> None:
-        entries, self.inside = list(self.inside.values()), {}
+        entries = [self._take_out(page) for page in list(self.inside)]
         self.engine.evict([entry.work.id for entry in entries])
         if len(entries) == 1:
             self._answer(entries[0], EngineFailed(f"The engine failed on this page: {type(error).__name__}."))
@@ -225,9 +232,8 @@ class Batcher:
                 heapq.heappush(self.waiting, entry)
 
     def _resolve(self, done: PageDone) -> None:
-        entry = self.inside.pop(done.id, None)
-        if entry is not None:
-            self._answer(entry, done.outcome)
+        if done.id in self.inside:
+            self._answer(self._take_out(done.id), done.outcome)
 
     def _answer(self, entry: Entry, outcome: PageResult | OcrError) -> None:
         waited_ms = int((entry.admitted_at - entry.submitted_at) * 1000)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import warnings
 from typing import Any
 
 import structlog
 from celery import Celery, bootsteps, signals
+from celery.platforms import SecurityWarning
 from celery.worker.consumer.events import Events
 
 from ocr_tasks.app import app
@@ -35,6 +37,9 @@ class EveryEventSent(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 app.steps["consumer"].add(EveryEventSent)
+
+# Celery warns root against pickle, which `accept_content` rules out.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
 @signals.setup_logging.connect
@@ -87,7 +92,7 @@ def _run(celery: Celery, name: str, queues: list[str], *, pool: str, size: int) 
         without_gossip=True,
         without_mingle=True,
         task_events=True,
-        loglevel="INFO",
+        quiet=True,
     )
     worker.start()
     return int(worker.exitcode or 0)

@@ -40,7 +40,7 @@ class Node:
             engine,
             page_timeout_s=settings.page_timeout_s,
             step_timeout_s=settings.step_timeout_s,
-            on_alone=lambda page: mark_alone(runtime.db, page.job_id, page.page_no, page.attempt),
+            on_alone=lambda page, inside: mark_alone(runtime.db, *page, inside=inside),
             on_hang=on_hang,
         )
         self.leases = PageLeases(runtime.db, settings.lease_s, self.batcher.withdraw)

@@ -6,7 +6,6 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import redis
@@ -55,6 +54,8 @@ class Reconciler:
                 self.pass_once()
             except (OcrError, redis.RedisError) as error:
                 log.warning("pass_failed", error=str(error)[:200])
+            except Exception:
+                log.exception("pass_crashed")
 
     def pass_once(self) -> None:
         self.recover()
@@ -114,12 +115,13 @@ class Reconciler:
             dispatch.entry(row.job_id, row.priority)
 
     def held_keys(self) -> set[str]:
-        """What the messages are about that wait in a queue, or that a worker has fetched and not yet acknowledged."""
-        client = redis.Redis.from_url(self.runtime.settings.broker_url, socket_timeout=5, socket_connect_timeout=2)
-        with client:
-            waiting = [raw for queue in queues() for raw in client.lrange(queue, 0, -1)]
-            fetched = [json.loads(raw)[0] for raw in client.hvals("unacked")]
-        return set(_keys([json.loads(raw) for raw in waiting] + fetched))
+        """What the messages are about that wait in the queues.
+
+        Fetched messages do not count: a live worker claims their rows within moments, a dead one never will.
+        """
+        url = self.runtime.settings.broker_url
+        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2) as client:
+            return {key for queue in queues() for raw in client.lrange(queue, 0, -1) if (key := _key(raw))}
 
     def keep_house(self) -> None:
         """Let go of what is past its retention time, and of bytes that nobody refers to."""
@@ -137,8 +139,6 @@ class Reconciler:
             log.info("house_kept", jobs_expired=expired, blobs_deleted=deleted)
 
 
-def _keys(messages: list[dict[str, dict[str, str]]]) -> Iterator[str]:
-    for message in messages:
-        task_id = message.get("headers", {}).get("id")
-        if task_id:
-            yield message_key(task_id)
+def _key(raw: bytes) -> str | None:
+    task_id = json.loads(raw).get("headers", {}).get("id")
+    return message_key(task_id) if task_id else None

@@ -64,16 +64,17 @@ def claim_page(db: Database, job_id: UUID, page_no: int, *, node: str, lease_s: 
     )
 
 
-def mark_alone(db: Database, job_id: UUID, page_no: int, attempt: int) -> bool:
-    """Note that a suspect page enters its engine, alone: if the node dies now, this page is to blame."""
+def mark_alone(db: Database, job_id: UUID, page_no: int, attempt: int, *, inside: bool) -> bool:
+    """Note that a suspect page enters its engine, alone, or has left it: whoever is inside when a node dies did it."""
     return db.changes_one(
         """
-        UPDATE pages SET isolation = 'alone'
+        UPDATE pages SET isolation = :isolation
          WHERE job_id = :job AND page_no = :page AND attempt = :attempt AND status = 'running'
         """,
         job=job_id,
         page=page_no,
         attempt=attempt,
+        isolation="alone" if inside else "suspect",
     )
 
 

@@ -60,10 +60,11 @@ def anything_due(db: Database, pauses: Pauses) -> bool:
     return bool(row and row["due"])
 
 
+# Keys of messages are written as dispatch does (a colon before a letter is escaped: it would be a parameter).
 # Each marks due rows as sent now; one whose message a queue still holds waits on, and its pause does not grow.
 TAKE_JOBS = f"""
 WITH due AS (
-    SELECT id, id::text || CASE status WHEN 'finishing' THEN ':finish' ELSE '' END = ANY(:held) AS held FROM jobs
+    SELECT id, id::text || CASE status WHEN 'finishing' THEN '\\:finish' ELSE '' END = ANY(:held) AS held FROM jobs
      WHERE (status = 'queued' OR {UNFINISHED}) AND {DUE} ORDER BY sent_at LIMIT :some FOR UPDATE SKIP LOCKED)
 UPDATE jobs SET sent_at = now(), sends = sends + CASE WHEN held THEN 0 ELSE 1 END
   FROM due WHERE jobs.id = due.id
@@ -72,7 +73,7 @@ RETURNING held, jobs.id AS job_id, priority, engine, status = 'finishing' AS fin
 
 TAKE_RANGES = f"""
 WITH due AS (
-    SELECT id, job_id::text || ':r' || id = ANY(:held) AS held FROM ranges
+    SELECT id, job_id::text || '\\:r' || id = ANY(:held) AS held FROM ranges
      WHERE status = 'queued' AND {DUE} ORDER BY sent_at LIMIT :some FOR UPDATE SKIP LOCKED)
 UPDATE ranges SET sent_at = now(), sends = ranges.sends + CASE WHEN held THEN 0 ELSE 1 END
   FROM due, jobs WHERE ranges.id = due.id AND jobs.id = ranges.job_id

@@ -115,8 +115,8 @@ def test_a_small_job_takes_turns_with_a_large_one_of_the_same_lane(make: Make) -
 
 def test_a_step_that_raises_charges_only_the_page_that_raises_alone(make: Make) -> None:
     engine = GatedEngine(capacity=4)
-    alone: list[WorkId] = []
-    batcher = make(engine, on_alone=lambda page: not alone.append(page))  # type: ignore[func-returns-value]
+    alone: list[tuple[WorkId, bool]] = []
+    batcher = make(engine, on_alone=lambda *marked: not alone.append(marked))  # type: ignore[func-returns-value]
     pages = [work(page_no=1), work(page_no=2, height=RAISES), work(page_no=3)]
     blocker = batcher.submit(work(page_no=9))
     assert engine.entered.wait(5)
@@ -127,7 +127,7 @@ def test_a_step_that_raises_charges_only_the_page_that_raises_alone(make: Make) 
     assert isinstance(first, PageResult)
     assert isinstance(third, PageResult)
     assert isinstance(second, EngineFailed)
-    assert sorted(alone) == sorted(page.id for page in pages)
+    assert alone == [(page.id, inside) for page in pages for inside in (True, False)]
     assert [len(step) for step in engine.steps] == [1, 3, 1, 1, 1]
 
 
@@ -145,7 +145,7 @@ def test_a_page_that_must_be_alone_shares_the_engine_with_none(make: Make) -> No
 
 def test_a_suspect_page_that_is_no_longer_ours_never_enters_the_engine(make: Make) -> None:
     engine = SimulatedEngine(Costs())
-    batcher = make(engine, on_alone=lambda page: False)
+    batcher = make(engine, on_alone=lambda page, inside: False)
     with pytest.raises(Withdrawn):
         batcher.submit(work(alone=True)).result(5)
     assert engine.steps == []

@@ -193,6 +193,22 @@ def test_a_command_that_fails_is_seen() -> None:
     assert outcomes(["echo yes", "false", "false | head -1"], dict(os.environ), 10) == [(0, "yes"), (1, ""), (1, "")]
 
 
+# -- what is named in passing ---------------------------------------------
+
+
+def test_every_make_target_that_the_readme_names_is_there() -> None:
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {"demo", "test", "check"} <= named
+    assert named <= targets
+
+
+def test_every_file_that_the_readme_names_is_there() -> None:
+    named = set(re.findall(r"`((?:tests|deploy|workers|ocr_tasks|web)/[\w./]*)`", README))
+    assert len(named) > 5
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 # -- tables ---------------------------------------------
 
 

@@ -28,6 +28,7 @@ PROGRAMS = {
     "reconcile": [*CLI, "worker", "reconcile"],
     "engine": [*CLI, "worker", "engine"],
     "simulated": [PYTHON, "-m", "tests.simulated"],
+    "flower": [PYTHON, "-m", "celery", "-A", "ocr_tasks.app", "flower", "--address=127.0.0.1", "--persistent=False"],
     "poisoned": [PYTHON, "-m", "tests.poisoned_prepare"],
 }
 

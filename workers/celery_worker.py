@@ -9,9 +9,8 @@ import warnings
 from typing import Any
 
 import structlog
-from celery import Celery, bootsteps, signals
+from celery import Celery, signals
 from celery.platforms import SecurityWarning
-from celery.worker.consumer.events import Events
 
 from ocr_tasks.app import app
 from ocr_tasks.contract import Priority, engine_queue, prepare_queue
@@ -26,17 +25,6 @@ log = structlog.get_logger(__name__)
 
 CHILD_TASKS = 500  # after which a parsing process is replaced, against slow leaks in native parsers
 
-
-class EveryEventSent(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Send each task event by itself: on threads, buffered ones are lost (celery/celery#10434), and Flower is blind."""
-
-    requires = (Events,)
-
-    def start(self, consumer: Any) -> None:
-        consumer.event_dispatcher.buffer_group = frozenset()
-
-
-app.steps["consumer"].add(EveryEventSent)
 
 # Celery warns root against pickle, which `accept_content` rules out.
 warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -20,11 +20,11 @@ LEAST_STEP = 7  # a panel of light grey on white differs by 10 of 255
 
 @dataclass(frozen=True)
 class Ink:
-    """Where a line has ink, as shares 0..1: `gaps` of its width without any, and from `top` to `bottom` of its height."""
+    """A line's ink: `gaps` without any, in shares 0..1 of its width; letters' height and stroke, in pixels."""
 
     gaps: list[tuple[float, float]]
-    top: float = 0.0
-    bottom: float = 1.0
+    height: float
+    stroke: float = 0.0
 
 
 def ink(line: Pixels) -> Ink:
@@ -34,14 +34,22 @@ def ink(line: Pixels) -> Ink:
     away = np.abs(grey - np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
     most = float(np.percentile(away, 97))
     if most < LEAST_CONTRAST or width < 4 or height < 4:
-        return Ink([])
+        return Ink([], height)
     inked = away > 0.4 * most
-    top, bottom = _letters(inked.sum(axis=1) >= 2)
+    # A page without noise shows its thinnest descenders in pale pixels.
+    clean = float(np.median(away)) < 0.04 * most
+    top, bottom = _letters((away > 0.3 * most).sum(axis=1) >= 1 if clean else inked.sum(axis=1) >= 3)
     columns = inked[height // 10 : height - height // 10].sum(axis=0) >= max(1, round(0.05 * height))
     edges = np.flatnonzero(np.diff(np.concatenate(([True], columns, [True])).astype(np.int8)))
     free = zip(edges[::2], edges[1::2], strict=True)
     gaps = [(low / width, high / width) for low, high in free if high - low > LEAST_GAP * height]
-    return Ink(gaps, top / height, bottom / height)
+    return Ink(gaps, bottom - top, _stroke(away[top:bottom] / most))
+
+
+def _stroke(shade: npt.NDArray[np.float32]) -> float:
+    """The mean width of a stroke in letters (height, width), 0 for paper and 1 for ink, in pixels."""
+    edges = np.abs(np.diff(np.clip(shade, 0, 1), axis=1)).sum()
+    return float(2 * np.clip(shade, 0, 1).sum() / edges) if edges else 0.0
 
 
 def _letters(rows: npt.NDArray[np.bool_]) -> tuple[int, int]:
@@ -90,5 +98,5 @@ def _runs(steps: Pixels, least: int) -> list[tuple[float, float, float]]:
 
 def _in_letters(rule: Rule, text: Box) -> bool:
     """Whether a rule is but a stroke of the letters in a box."""
-    inner = 0.15 * text.height
-    return text.y1 + inner < rule.at < text.y2 - inner and text.x1 <= rule.start and rule.end <= text.x2
+    more = 0.3 * text.height
+    return text.y1 < rule.at < text.y2 and text.x1 - more <= rule.start and rule.end <= text.x2 + more

@@ -147,8 +147,8 @@ def _line(where: FoundLine, what: ReadLine, seen: Ink) -> Line:
     left = empty.pop(0)[1] if empty and empty[0][0] <= x1 else x1
     right = empty.pop()[0] if empty and empty[-1][1] >= x2 - 1 else x2
     box = Box(left, y - height / 2, max(right, left + 1), y + height / 2)
-    size = (seen.bottom - seen.top) * height / letters_height(what.text)
-    return Line(box, what.text, what.score, places, tuple(empty), size)
+    size = seen.height / letters_height(what.text)
+    return Line(box, what.text, what.score, places, tuple(empty), size, seen.stroke / size)
 
 
 def _closer(found: Sequence[FoundLine], scale: float) -> float:

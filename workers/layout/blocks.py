@@ -4,92 +4,138 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 from ocr_tasks.contract import BlockKind
-from workers.layout.lines import Box, Line, around
+from workers.layout.lines import Box, Line, around, usual_em
 from workers.layout.pieces import Figure, Flow, Group, Table
-from workers.layout.words import MARKER, joined
+from workers.layout.words import MARKER, is_chinese, joined
 
-HEADING = 1.18  # of the usual type size
+HEADING = 1.2  # of the usual type size
+BOLD = 1.25  # of the usual stroke
 LONGEST_HEADING = 200  # characters
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A block before it is rendered. `rows` are its lines as printed; a table has `cells`; a heading a size."""
+class Block:
+    """A block before it is rendered: `rows` as printed, or the `cells` of a table.
+
+    `breaks`: for each row but the last, whether it was ended on purpose. `size`: of the type, in pixels.
+    """
 
     kind: BlockKind
     box: Box
     rows: list[str] = field(default_factory=list)
+    breaks: list[bool] = field(default_factory=list)
     cells: list[list[str]] = field(default_factory=list)
-    size: float = 0.0  # of the type, in pixels
+    size: float = 0.0
     score: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A printed row of text."""
+    """A printed row of text. `em`: the size of its type in pixels; `weight`: its strokes' width in ems."""
 
     box: Box
     text: str
     em: float
+    weight: float
     lines: list[Line]
 
 
-def pieces_of(groups: Sequence[Group], em: float) -> list[Piece]:
-    """The blocks of a page whose usual type is `em` pixels high."""
-    pieces: list[Piece] = []
+@dataclass(frozen=True)
+class Usual:
+    """What most text of a page is set in."""
+
+    em: float
+    weight: float
+
+    def stands_out(self, em: float, weight: float) -> bool:
+        return em > HEADING * self.em or (weight > BOLD * self.weight > 0 and em > 0.9 * self.em)
+
+
+def usual_type(lines: Sequence[Line]) -> Usual:
+    """The usual type of a page's lines; long lines count for more."""
+    return Usual(
+        usual_em(lines), median(weight for line in lines for weight in [line.weight] * (1 + len(line.text) // 20))
+    )
+
+
+def blocks_of(groups: Sequence[Group], usual: Usual) -> list[Block]:
+    """The blocks of a page."""
+    blocks: list[Block] = []
     for group in groups:
         if isinstance(group, Flow):
-            pieces += _flow(group, em)
+            blocks += _flow(group, usual)
         elif isinstance(group, Table):
-            pieces.append(Piece("table", group.box, cells=group.cells, score=_score(group.lines)))
+            blocks.append(Block("table", group.box, cells=group.cells, score=_score(group.lines)))
         elif isinstance(group, Figure):
-            pieces.append(Piece("figure", group.box))
-    return pieces
+            blocks.append(Block("figure", group.box))
+    return blocks
 
 
-def _flow(flow: Flow, em: float) -> list[Piece]:
-    rows = [
-        Row(around([line.box for line in row]), joined([line.text for line in row]), max(line.em for line in row), row)
-        for row in flow.rows
-    ]
-    pieces = []
-    for block in _blocks(rows, em):
+def _flow(flow: Flow, usual: Usual) -> list[Block]:
+    blocks = []
+    right = flow.box.x2
+    for block in _blocks([_row(row) for row in flow.rows], usual):
         lines = [line for row in block for line in row.lines]
+        breaks = [_broken(above, below, right) for above, below in pairwise(block)]
+        kind, box = _kind(block, usual), around([row.box for row in block])
         size = median(row.em for row in block)
-        box = around([row.box for row in block])
-        pieces.append(Piece(_kind(block, em), box, [row.text for row in block], size=size, score=_score(lines)))
-    return pieces
+        blocks.append(Block(kind, box, [row.text for row in block], breaks, size=size, score=_score(lines)))
+    return blocks
 
 
-def _blocks(rows: list[Row], em: float) -> list[list[Row]]:
+def _row(lines: list[Line]) -> Row:
+    longest = max(lines, key=lambda line: len(line.text))
+    return Row(
+        around([line.box for line in lines]), joined([line.text for line in lines]), longest.em, longest.weight, lines
+    )
+
+
+def _blocks(rows: list[Row], usual: Usual) -> list[list[Row]]:
     """Rows cut into blocks: at wider gaps, at changes of type, before list markers."""
-    pitches = [below.box.middle[1] - above.box.middle[1] for above, below in zip(rows, rows[1:], strict=False)]
-    usual = min(median(pitches), 2.0 * em) if pitches else 0.0
+    pitches = [below.box.middle[1] - above.box.middle[1] for above, below in pairwise(rows)]
+    pitch = min(median(pitches), 2.0 * usual.em) if pitches else 0.0
     blocks = [[rows[0]]]
-    for above, row, pitch in zip(rows, rows[1:], pitches, strict=False):
-        size = max(1.0, min(above.em, row.em) / em)
-        changed = max(above.em, row.em) > 1.25 * min(above.em, row.em)
-        marked = bool(MARKER.match(row.text))
-        if pitch > 1.25 * usual * size or changed or marked or _indented(above, row, em):
+    for above, row, step in zip(rows, rows[1:], pitches, strict=False):
+        size = max(1.0, min(above.em, row.em) / usual.em)
+        if step < 0 or step > 1.25 * pitch * size or _changed(above, row, usual) or _starts(above, row, usual.em):
             blocks.append([row])
         else:
             blocks[-1].append(row)
     return blocks
 
 
-def _indented(above: Row, row: Row, em: float) -> bool:
-    """Whether a row starts a paragraph by its indent, and the one above ends one."""
+def _changed(above: Row, row: Row, usual: Usual) -> bool:
+    """Whether the type changes from one row to the next."""
+    size = max(above.em, row.em) > 1.25 * min(above.em, row.em)
+    return size or usual.stands_out(above.em, above.weight) != usual.stands_out(row.em, row.weight)
+
+
+def _starts(above: Row, row: Row, em: float) -> bool:
+    """Whether a row starts a list entry by its marker, or a paragraph by its indent."""
+    if MARKER.match(row.text):
+        return True
     return not MARKER.match(above.text) and row.box.x1 > above.box.x1 + 1.2 * em and row.box.x2 > above.box.x2 + em
 
 
-def _kind(block: Sequence[Row], em: float) -> BlockKind:
-    size, text = median(row.em for row in block), joined([row.text for row in block])
-    if size > HEADING * em and len(block) <= 3 and len(text) <= LONGEST_HEADING:
-        return "heading"
-    return "list" if MARKER.match(block[0].text) else "paragraph"
+def _broken(above: Row, below: Row, right: float) -> bool:
+    """Whether a line was ended on purpose: the next word would still have fitted in."""
+    if is_chinese(above.text[-1]):
+        return right - above.box.x2 > 3 * above.em
+    word = below.text.split(" ", 1)[0]
+    return right - above.box.x2 > below.box.width * (len(word) + 2) / len(below.text) + above.em
+
+
+def _kind(block: Sequence[Row], usual: Usual) -> BlockKind:
+    text = joined([row.text for row in block])
+    if MARKER.match(text) and not block[0].em > HEADING * usual.em:
+        return "list"
+    outstanding = usual.stands_out(median(row.em for row in block), median(row.weight for row in block))
+    short = len(block) <= 3 and len(text) <= LONGEST_HEADING and any(map(str.isalpha, text))
+    return "heading" if outstanding and short else "paragraph"
 
 
 def _score(lines: Sequence[Line]) -> float | None:

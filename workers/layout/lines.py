@@ -48,7 +48,8 @@ class Line:
     """What was read in one box, or in a part of it.
 
     `places` are the middles of the characters, `gaps` the stretches without ink, both in pixels of the page, left to
-    right; lines that were not read from an image may have neither.
+    right; `size` is that of the type, in pixels, and `weight` the width of its strokes in ems. Lines that were not
+    read from an image may have none of these.
     """
 
     box: Box
@@ -57,6 +58,7 @@ class Line:
     places: tuple[float, ...] = ()
     gaps: tuple[tuple[float, float], ...] = ()
     size: float | None = None
+    weight: float = 0.0
 
     @property
     def em(self) -> float:
@@ -129,7 +131,7 @@ def _part(line: Line, start: int, end: int, left: float, right: float) -> list[L
     before = len(text) - len(text.lstrip())
     places = line.places[start + before : start + len(text.rstrip())]
     gaps = tuple(gap for gap in line.gaps if left <= gap[0] and gap[1] <= right)
-    return [Line(box, text.strip(), line.score, places, gaps, line.size)]
+    return [Line(box, text.strip(), line.score, places, gaps, line.size, line.weight)]
 
 
 def split_wide(line: Line, ems: float) -> list[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from workers.layout.blocks import Piece
+from workers.layout.blocks import Block
 from workers.layout.words import MARKER, joined
 
 INLINE = re.compile(r"([\\`*\[\]<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|~(?=~)|(?<=~)~|&(?=#?\w+;)|!(?=\[))")
@@ -13,28 +13,44 @@ LINE_START = re.compile(r"^(\s*)(#{1,6}(?=\s|$)|[-+](?=\s|$)|={2,}\s*$|-{2,}\s*$
 NUMBERED = re.compile(r"^(\s*\d{1,9})([.)])(?=\s|$)")
 
 
-def render(pieces: Sequence[Piece]) -> str:
+def render(blocks: Sequence[Block]) -> str:
     """The markdown of a page's blocks."""
-    levels = _levels(pieces)
+    levels = _levels(blocks)
     parts: list[str] = []
-    for at, piece in enumerate(pieces):
-        text = _rendered(piece, levels)
+    for at, block in enumerate(blocks):
+        text = _rendered(block, levels)
         if not text:
             continue
-        tight = at and piece.kind == "list" and pieces[at - 1].kind == "list"
+        tight = at > 0 and _numbered(block) is not None and _numbered(block) is _numbered(blocks[at - 1])
         parts += ["\n" if tight else "\n\n", text]
     return "".join(parts[1:])
 
 
-def _rendered(piece: Piece, levels: dict[float, int]) -> str:
-    if piece.kind == "table":
-        return table(piece.cells)
-    text = joined(piece.rows)
-    if piece.kind == "heading":
-        return f"{'#' * levels[piece.size]} {escape(text)}"
-    if piece.kind == "list":
-        return _list_entry(text)
-    return escape_start(escape(text))
+def _rendered(block: Block, levels: dict[float, int]) -> str:
+    if block.kind == "table":
+        return table(block.cells)
+    if block.kind == "heading":
+        return f"{'#' * levels[block.size]} {escape(joined(block.rows))}"
+    if block.kind == "list":
+        return _list_entry(joined(block.rows))
+    return "  \n".join(escape_start(escape(joined(rows))) for rows in _between_breaks(block))
+
+
+def _between_breaks(block: Block) -> list[list[str]]:
+    """The rows of a paragraph, cut where lines were ended on purpose."""
+    parts = [block.rows[:1]]
+    for row, broken in zip(block.rows[1:], block.breaks, strict=True):
+        if broken:
+            parts.append([row])
+        else:
+            parts[-1].append(row)
+    return parts
+
+
+def _numbered(block: Block) -> bool | None:
+    """Whether a list entry has a number; None for what is no list entry."""
+    found = MARKER.match(block.rows[0]) if block.kind == "list" else None
+    return bool(found["number"]) if found else None
 
 
 def _list_entry(text: str) -> str:
@@ -64,9 +80,9 @@ def escape_start(text: str) -> str:
     return NUMBERED.sub(r"\1\\\2", LINE_START.sub(r"\1\\\2", text))
 
 
-def _levels(pieces: Sequence[Piece]) -> dict[float, int]:
+def _levels(blocks: Sequence[Block]) -> dict[float, int]:
     """The level of each size of heading, 1 for the largest; sizes within a sixth of each other are one."""
-    sizes = sorted({piece.size for piece in pieces if piece.kind == "heading"}, reverse=True)
+    sizes = sorted({block.size for block in blocks if block.kind == "heading"}, reverse=True)
     levels: dict[float, int] = {}
     level, leader = 0, float("inf")
     for size in sizes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from workers.layout.lines import Box, Line, in_rows
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull
@@ -30,10 +31,13 @@ class Order:
         return [group for part in self._split(in_rows(pieces)) for group in self._part(part)]
 
     def _split(self, rows: list[Row]) -> list[list[Row]]:
-        """Rows cut apart where a rule runs across between things that do not go on below it."""
+        """Rows cut apart around rows of frames, and at rules between things that do not go on under them."""
         parts, start = [], 0
         for at in range(1, len(rows)):
-            if self._ruled_off(rows[at - 1], rows[at], rows) and self._differ(rows[max(start, at - 3) : at], rows[at:]):
+            ruled_off = self._ruled_off(rows[at - 1], rows[at], rows)
+            if (ruled_off and self._differ(rows[max(start, at - 3) : at], rows[at:])) or (
+                _only_frames(rows[at - 1]) != _only_frames(rows[at])
+            ):
                 parts.append(rows[start:at])
                 start = at
         return [*parts, rows[start:]] if rows else []
@@ -141,32 +145,22 @@ class Order:
     def _table(self, rows: list[list[Line]]) -> list[Group]:
         """A table, without the rows over and under it that are none of its own."""
         spans = self._spans(rows)
-        first = next((at for at, row in enumerate(rows) if len(row) > 1), len(rows))
-        last = max((at for at, row in enumerate(rows) if len(row) > 1 and _fits(row, spans)), default=-1)
-        goes_on = continued(rows[first:], spans)[last + 1 - first :]
+        own = [at for at, row in enumerate(rows) if len(row) > 1 and _fits(row, spans)]
+        first, last = (own[0], own[-1]) if own else (0, len(rows) - 1)
+        goes_on = continued(rows[first:], spans, last + 1 - first)[last + 1 - first :]
         last += next((at for at, more in enumerate(goes_on) if not more), len(goes_on))
         body = rows[first : last + 1]
-        if not self._is_table(body, spans):
+        if not own or not self._is_table(body, spans):
             return [Flow(rows)]
-        around_it = [Flow(part) for part in (rows[:first], rows[last + 1 :]) if part]
+        above, below = rows[:first], rows[last + 1 :]
         table = aligned_table(body, self._spans(body))
-        return [*around_it[: first > 0], table, *around_it[first > 0 :]]
+        return [*([Flow(above)] if above else []), table, *([Flow(below)] if below else [])]
 
     def _spans(self, rows: list[list[Line]]) -> list[Span]:
         """The columns of a table, by its rows that have most of their cells."""
         most = max(len(row) for row in rows)
         full: list[Row] = [list(row) for row in rows if len(row) >= 0.6 * most]
-        spans = _outside(self._gutters(full), hull([line for row in full for line in row]))
-        everything = hull([line for row in rows for line in row])
-        return (
-            [
-                (min(spans[0][0], everything.x1), spans[0][1]),
-                *spans[1:-1],
-                (spans[-1][0], max(spans[-1][1], everything.x2)),
-            ]
-            if len(spans) > 1
-            else spans
-        )
+        return _outside(self._gutters(full), hull([line for row in full for line in row]))
 
     def _is_table(self, rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
         if not self.tables or len(spans) < 2:
@@ -214,7 +208,7 @@ def merged(groups: Sequence[Group]) -> list[Group]:
 
 def _goes_on(above: Flow, below: Flow) -> bool:
     over, under = hull(above.rows[-1]), hull(below.rows[0])
-    return under.middle[1] > over.y2 and abs(under.x1 - over.x1) < over.height
+    return 0 < under.middle[1] - over.y2 < 1.3 * over.height and abs(under.x1 - over.x1) < over.height
 
 
 def gaps(rows: Sequence[Sequence[Piece]]) -> list[Span]:
@@ -233,7 +227,7 @@ def _union(spans: Sequence[Span]) -> list[Span]:
 
 
 def _between(union: Sequence[Span]) -> list[Span]:
-    return [(before[1], after[0]) for before, after in zip(union, union[1:], strict=False)]
+    return [(before[1], after[0]) for before, after in pairwise(union)]
 
 
 def _outside(gutters: Sequence[Span], box: Box) -> list[Span]:
@@ -242,16 +236,23 @@ def _outside(gutters: Sequence[Span], box: Box) -> list[Span]:
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
+def _only_frames(row: Row) -> bool:
+    return len(row) > 1 and all(isinstance(piece, Frame) for piece in row)
+
+
 def _fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
-    """Whether every cell of a row stands in one column."""
-    under = [sum(min(line.box.x2, high) - max(line.box.x1, low) > 0 for low, high in spans) for line in row]
-    return all(count == 1 for count in under)
+    """Whether every cell of a row stands in one column, and reaches no further than a letter out of it."""
+    for line in row:
+        under = [span for span in spans if min(line.box.x2, span[1]) > max(line.box.x1, span[0])]
+        if len(under) != 1 or line.box.x1 < under[0][0] - line.em or line.box.x2 > under[0][1] + line.em:
+            return False
+    return True
 
 
 def _runs(rows: list[list[Line]], em: float) -> list[list[list[Line]]]:
     """Rows cut where two stand much further apart than the others do."""
     boxes = [hull(row) for row in rows]
-    pitches = [below.middle[1] - above.middle[1] for above, below in zip(boxes, boxes[1:], strict=False)]
+    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
     if not pitches:
         return [rows]
     usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ocr_tasks.contract import Block, OcrOptions, PageResult
-from workers.layout.blocks import Piece, pieces_of
-from workers.layout.lines import Box, Line, split_wide, usual_em
+from workers.layout.blocks import Block as Made
+from workers.layout.blocks import blocks_of, usual_type
+from workers.layout.lines import Box, Line, split_wide
 from workers.layout.markdown import render
 from workers.layout.order import Order
-from workers.layout.pieces import Figure, Frame, Group, hull
-from workers.layout.pieces import Piece as Part
+from workers.layout.pieces import Figure, Frame, Group, Piece, hull
 from workers.layout.rules import Rules, frames, grids
 from workers.layout.spacing import mend
 from workers.layout.tables import inside, ruled_table
@@ -32,22 +32,22 @@ def arrange(
     if not lines:
         return PageResult(text="", markdown="", flags=("empty",))
     lines = [mend(line) for line in lines]
-    em = usual_em(lines)
-    pieces = pieces_of(_groups(lines, rules, figures, em, options.extract_tables), em)
-    text = "\n\n".join(filter(None, (plain(piece) for piece in pieces)))
+    usual = usual_type(lines)
+    made = blocks_of(_groups(lines, rules, figures, usual.em, options.extract_tables), usual)
+    text = "\n\n".join(filter(None, map(plain, made)))
     blocks = tuple(
-        Block(kind=piece.kind, text=plain(piece), box=original(piece.box), score=piece.score) for piece in pieces
+        Block(kind=block.kind, text=plain(block), box=original(block.box), score=block.score) for block in made
     )
-    return PageResult(text=text, markdown=render(pieces), blocks=blocks if options.include_layout else ())
+    return PageResult(text=text, markdown=render(made), blocks=blocks if options.include_layout else ())
 
 
-def plain(piece: Piece) -> str:
+def plain(block: Made) -> str:
     """The text of a block: a line for each that is printed, or for each row of a table."""
-    return "\n".join(piece.rows or ("\t".join(row) for row in piece.cells))
+    return "\n".join(block.rows or ("\t".join(row) for row in block.cells))
 
 
 def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: float, tables: bool) -> list[Group]:
-    parts: list[Part] = [Figure(box) for box in figures]
+    parts: list[Piece] = [Figure(box) for box in figures]
     rest = list(lines)
     for grid in grids(rules) if tables else []:
         table = ruled_table(grid, [line for line in rest if inside(grid, line)])
@@ -58,7 +58,7 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
     return Order(em, rules, tables).groups(framed(parts, frames(rules)))
 
 
-def framed(parts: Sequence[Part], boxes: Sequence[Box]) -> list[Part]:
+def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:
     """Parts, those inside a frame put together; frames around nearly everything or a single row are none."""
     parts = list(parts)
     for box in sorted(boxes, key=lambda box: box.width * box.height):

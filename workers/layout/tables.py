@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 from workers.layout.lines import Box, Line, around, in_rows, split_at
 from workers.layout.pieces import Table
 from workers.layout.rules import NEAR, Grid
-from workers.layout.words import joined, numeric
+from workers.layout.words import MARKER, joined, numeric
 
 Span = tuple[float, float]
 
@@ -69,8 +70,8 @@ def column_of(box: Box, columns: Sequence[Span]) -> int:
     return max(range(len(columns)), key=lambda at: min(box.x2, columns[at][1]) - max(box.x1, columns[at][0]))
 
 
-def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> list[bool]:
-    """For each row of lines, whether it goes on with the table row above it.
+def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int | None = None) -> list[bool]:
+    """For each row of lines, whether it goes on with the table row above it; the first `sure` rows are the table's.
 
     Rows of a table stand further apart than the lines of a wrapped cell; where they do not, a row without a first cell
     goes on with cells that are full to their edge.
@@ -78,15 +79,17 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> list[b
     if not rows:
         return []
     boxes = [around([line.box for line in row]) for row in rows]
-    pitches = [below.middle[1] - above.middle[1] for above, below in zip(boxes, boxes[1:], strict=False)]
-    near, far = (min(pitches), max(pitches)) if pitches else (0.0, 0.0)
+    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
+    inner = pitches[: (sure or len(rows)) - 1]
+    near, far = (min(inner), max(inner)) if inner else (0.0, 0.0)
     apart = far > 1.2 * near
     answers, filled = [False], {column_of(line.box, columns) for line in rows[0]}
     for at, row in enumerate(rows[1:]):
         here = {column_of(line.box, columns) for line in row}
-        close = pitches[at] < (near + far) / 2 if apart else True
-        goes_on = close and here <= filled and len(here) < len(columns) and not any(numeric(line.text) for line in row)
-        if not apart:
+        least = (near + far) / 2 if apart else 0.8 * near if at >= len(inner) else float("inf")
+        goes_on = pitches[at] < least and here <= filled and len(here) < len(columns)
+        goes_on = goes_on and not any(numeric(line.text) or MARKER.match(line.text) for line in row)
+        if not apart and at < len(inner):
             goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
         answers.append(goes_on)
         filled = filled | here if goes_on else here

@@ -36,5 +36,6 @@ def letters_height(text: str) -> float:
     if any(is_chinese(character) for character in text):
         return 0.92
     high = any(character.isupper() or character.isdigit() or character in "bdfhkl()[]{}/|$€£%&!?" for character in text)
-    low = any(character in "gjpqyQ()[]{}/|$" for character in text)
-    return 0.52 + (0.21 if high else 0.1 if "t" in text or "i" in text else 0.0) + (0.21 if low else 0.0)
+    low = any(character in "gjpqyQ()[]{}/|" for character in text)
+    over = 0.21 if high else 0.1 if "t" in text or "i" in text else 0.0
+    return 0.52 + over + (0.21 if low else 0.12 if "," in text or ";" in text else 0.0)

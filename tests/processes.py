@@ -1,21 +1,8 @@
-"""Waiting for things that happen, and looking at processes."""
+"""Looking at processes."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-
-
-def until(true: Callable[[], object], *, timeout_s: float = 15, meanwhile: Callable[[], object] | None = None) -> None:
-    """Wait until `true()` is, doing `meanwhile` between two looks; fails when it takes longer than `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, f"it did not happen in {timeout_s} s"
-        if meanwhile is not None:
-            meanwhile()
-        else:
-            time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

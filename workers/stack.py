@@ -194,7 +194,8 @@ class Stack:
             "server_url": settings.server_url,
         }
         named = {environment_name(name): value for name, value in ours.items()}
-        return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+        # onnxruntime (since 1.29) reports on its use to its maker unless told not to: not from a self-hosted service.
+        return {**os.environ, **named, "PYTHONUNBUFFERED": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
     def _write_state(self) -> None:
         state = {

@@ -20,8 +20,9 @@ import psycopg2  # type: ignore[import-untyped]
 import pytest
 import redis
 
-from tests.processes import alive, descendants, until
+from tests.processes import alive, descendants
 from tests.servers import private_servers
+from tests.stack import until
 from workers import children
 from workers.embedded import EmbeddedServerError, binaries
 from workers.embedded.cluster import FolderInUse

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import alive, until
+from tests.processes import alive
+from tests.stack import until
 from workers.children import LOG_LIMIT_BYTES, rotate, spawn, tail
 from workers.supervisor import BROKER, DATABASE, Program, Supervisor
 
@@ -48,11 +49,21 @@ def program(tmp_path: Path) -> Callable[..., Program]:
     return make
 
 
+def kept_until(supervisor: Supervisor, probe: Callable[[], object]) -> None:
+    """Let the supervisor do its work until something is so."""
+
+    def look() -> object:
+        supervisor.watch(0.02)
+        return probe()
+
+    until(look)
+
+
 def test_child_that_dies_is_started_again(supervisor: Supervisor, program: Callable[..., Program]) -> None:
     supervisor.start(program("sleeper", SLEEP))
     first = supervisor.running["sleeper"]
     os.kill(first, signal.SIGKILL)
-    until(lambda: supervisor.running.get("sleeper") not in (None, first), meanwhile=partial(supervisor.watch, 0.02))
+    kept_until(supervisor, lambda: supervisor.running.get("sleeper") not in (None, first))
 
 
 def test_each_death_is_logged_with_its_reason(
@@ -61,7 +72,7 @@ def test_each_death_is_logged_with_its_reason(
     with caplog.at_level(logging.WARNING, "workers.supervisor"):
         supervisor.start(program("leaver", "raise SystemExit(3)"))
         supervisor.start(program("victim", "import os; os.kill(os.getpid(), 11)"))
-        until(lambda: "leaver" in caplog.text and "victim" in caplog.text, meanwhile=partial(supervisor.watch, 0.02))
+        kept_until(supervisor, lambda: "leaver" in caplog.text and "victim" in caplog.text)
     assert "leaver ended with exit code 3" in caplog.text
     assert "victim was killed by SIGSEGV" in caplog.text
 
@@ -71,7 +82,7 @@ def test_pauses_between_starts_double_up_to_a_limit(
 ) -> None:
     with caplog.at_level(logging.WARNING, "workers.supervisor"):
         supervisor.start(program("crasher", "raise SystemExit(1)"))
-        until(lambda: "crasher" in supervisor.dying(6), meanwhile=partial(supervisor.watch, 0.02))
+        kept_until(supervisor, lambda: "crasher" in supervisor.dying(6))
     pauses = [record.args[3] for record in caplog.records if isinstance(record.args, tuple)]
     assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.4, 0.4])
 
@@ -83,7 +94,7 @@ def test_child_that_ran_well_starts_with_a_clean_sheet(program: Callable[..., Pr
         for _ in range(3):
             killed = supervisor.running["worker"]
             os.kill(killed, signal.SIGKILL)
-            until(partial(_replaced, supervisor, killed), meanwhile=partial(supervisor.watch, 0.02))
+            kept_until(supervisor, partial(_replaced, supervisor, killed))
         assert supervisor.dying(1) == ["worker"]
         assert supervisor.dying(2) == []
     finally:
@@ -99,7 +110,7 @@ def test_program_that_cannot_be_started_does_not_disturb_the_others(
 ) -> None:
     supervisor.start(Program.command("absent", [tmp_path / "no-such-program"], log=tmp_path / "absent.log"))
     supervisor.start(program("sleeper", SLEEP))
-    until(lambda: "absent" in supervisor.dying(2), meanwhile=partial(supervisor.watch, 0.02))
+    kept_until(supervisor, lambda: "absent" in supervisor.dying(2))
     assert list(supervisor.running) == ["sleeper"]
 
 
@@ -107,11 +118,11 @@ def test_what_a_dead_child_left_of_its_group_is_killed(
     supervisor: Supervisor, program: Callable[..., Program], tmp_path: Path
 ) -> None:
     supervisor.start(program("parent", WITH_GRANDCHILD))
-    until(lambda: tail(tmp_path / "parent.log").strip(), meanwhile=partial(supervisor.watch, 0.02))
+    kept_until(supervisor, lambda: tail(tmp_path / "parent.log").strip())
     grandchild = int(tail(tmp_path / "parent.log").split()[0])
     assert alive(grandchild)
     os.kill(supervisor.running["parent"], signal.SIGKILL)
-    until(lambda: not alive(grandchild), meanwhile=partial(supervisor.watch, 0.02))
+    kept_until(supervisor, lambda: not alive(grandchild))
 
 
 def test_stop_asks_first_and_kills_what_is_left_after_the_grace(

@@ -93,8 +93,9 @@ def as_somebody(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_servers_below_a_closed_folder_answer_and_leave_nothing_running(closed: Path) -> None:
+    before = descendants(os.getpid())
     with private_servers(closed / "with space" / "data") as (database_url, redis_url):
-        running = descendants(os.getpid()) - {os.getpid()}
+        running = descendants(os.getpid()) - before
         assert query(database_url, "SELECT current_database()") == "lightdom"
         assert query(database_url, "SHOW server_encoding") == "UTF8"
         assert redis.Redis.from_url(redis_url).ping()

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import time
 import uuid
@@ -37,11 +38,10 @@ class BlobStore:
         """Store bytes; returns their key. Raises StorageFull."""
         key = hashlib.sha256(content).hexdigest()
         with _public_errors():
-            if not self._touched(key):
-                if self.local:
-                    self._put_local(key, content)
-                else:
-                    self.fs.pipe_file(self._path(key), content)
+            if not self.local:
+                self.fs.pipe_file(self._path(key), content)
+            elif not self._touched(key):
+                self._put_local(key, content)
         return key
 
     def put_stream(self, stream: IO[bytes]) -> tuple[str, int]:
@@ -55,11 +55,10 @@ class BlobStore:
                     file.write(chunk)
                     size_bytes += len(chunk)
             key = digest.hexdigest()
-            if not self._touched(key):
-                if self.local:
-                    self._adopt(key, spooled)
-                else:
-                    self.fs.put_file(str(spooled), self._path(key))
+            if not self.local:
+                self.fs.put_file(str(spooled), self._path(key))
+            elif not self._touched(key):
+                self._adopt(key, spooled)
         return key, size_bytes
 
     def get(self, key: str) -> bytes:
@@ -116,18 +115,24 @@ class BlobStore:
             return False
         return True
 
+    def clear_spool(self, seconds: float) -> int:
+        """Delete what killed processes left half written, older than this; returns how many files."""
+        folder, limit, cleared = self._spool_folder(), time.time() - seconds, 0
+        for left in Path(folder).iterdir() if folder else ():
+            if left.stat().st_mtime < limit:
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+                cleared += 1
+        return cleared
+
     def _path(self, key: str) -> str:
         if not KEY.fullmatch(key):
             raise BlobMissing("This is no key of a blob.", value=key[:80])
         return f"{self.root}/{key[:2]}/{key[2:4]}/{key}"
 
     def _touched(self, key: str) -> bool:
-        path = self._path(key)
-        if not self.local:
-            # An object store gives no way to touch: what is there is left, and its age is read anew below.
-            return bool(self.fs.exists(path)) and _modified(self.fs.info(path)) > time.time() - 3600
+        """Make a blob that is there young again. Object stores know no touch: there, bytes are written anew."""
         try:
-            os.utime(path)
+            os.utime(self._path(key))
         except FileNotFoundError:
             return False
         return True

@@ -83,6 +83,7 @@ class Job(Base):
         ),
         Index("jobs_ended", "finished_at", postgresql_where=sql("expired_at IS NULL")),
         Index("jobs_source_blob", sql("(source ->> 'blob')")),
+        Index("jobs_result_blobs", sql("jsonb_path_query_array(result, '$.*.blob')"), postgresql_using="gin"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-EngineName = Literal["rapid", "deepseek", "endpoint"]
+EngineName = Literal["rapid"]
 
 
 def default_data_dir() -> Path:
@@ -64,9 +64,7 @@ class Settings(BaseSettings):
     )
 
     # -- engines
-    engine: EngineName = Field(
-        "rapid", description="Engine that a node serves and that jobs go to: rapid, deepseek or endpoint."
-    )
+    engine: EngineName = Field("rapid", description="Engine that a node serves and that jobs go to.")
     batch_size: int = Field(
         64,
         gt=0,
@@ -83,7 +81,7 @@ class Settings(BaseSettings):
         10,
         gt=0,
         validation_alias=_env("DEEPSEEK_OCR_COMPRESSION_RATIO"),
-        description="Default target for text tokens per vision token.",
+        description="Default target for text tokens per vision token, for engines that encode.",
     )
 
     # -- limits
@@ -100,9 +98,9 @@ class Settings(BaseSettings):
 
     # -- time
     lease_s: float = Field(30, gt=0, description="Seconds a worker's claim on a page lasts unless renewed.")
-    page_timeout_s: float = Field(300, gt=0, description="Seconds a page may stay in an engine.")
+    page_timeout_s: float = Field(600, gt=0, description="Seconds a page may stay in an engine.")
     step_timeout_s: float = Field(
-        120, gt=0, description="Seconds one engine step may take before the node gives itself up."
+        300, gt=0, description="Seconds one engine step may take before the node gives itself up."
     )
     prepare_timeout_s: float = Field(120, gt=0, description="Seconds one preparing or finishing task may take.")
     prepare_memory_mb: int = Field(2048, gt=0, description="Memory that one parsing process may use, in MiB.")
@@ -115,13 +113,13 @@ class Settings(BaseSettings):
     stop_grace_s: float = Field(8, ge=0, description="Seconds a stopping node may use to end the pages in its engine.")
 
     # -- web
-    host: str = Field("127.0.0.1", description="Address that web listens on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port that web listens on.")
+    host: str = Field("127.0.0.1", description="Address that `lightdom-ocr up` listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port that `lightdom-ocr up` listens on.")
     default_wait_s: float = Field(
         0, ge=0, description="Seconds a submit waits for its result when the caller does not say."
     )
     max_wait_s: float = Field(60, ge=0, description="Longest wait that a caller may ask for, in seconds.")
-    max_waiters: int = Field(8, ge=0, description="Callers of one web process that may wait at the same time.")
+    max_waiters: int = Field(8, ge=0, description="Callers of one web process that may wait or stream at the same time.")
     server_url: str = Field("http://127.0.0.1:8080", description="Where the command line finds the service.")
 
     # -- logs

@@ -36,6 +36,6 @@ def poisoned(
 if __name__ == "__main__":
     from workers.celery_worker import run_prepare_worker
 
-    prepare.rasterise = poisoned  # type: ignore[assignment]
+    setattr(prepare, "rasterise", poisoned)  # noqa: B010 - mypy knows it as an import only
     configure_logs(get_settings(), worker="poisoned")
     sys.exit(run_prepare_worker(get_settings(), children=2))

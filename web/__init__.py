@@ -10,7 +10,7 @@ from ocr_tasks.settings import Settings, get_settings
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application; gunicorn calls it as `web:create_app()`."""
-    from web import health, jobs, ocr, problems, responses
+    from web import events, health, jobs, ocr, problems, responses
     from web.services import Services
 
     settings = settings or get_settings()
@@ -22,6 +22,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["services"] = Services.of(settings)
     problems.register(app)
     responses.register(app)
-    for blueprint in (ocr.blueprint, jobs.blueprint, health.blueprint):
+    for blueprint in (ocr.blueprint, jobs.blueprint, events.blueprint, health.blueprint):
         app.register_blueprint(blueprint)
     return app

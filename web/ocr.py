@@ -8,8 +8,9 @@ from flask import Blueprint, Response
 from structlog.contextvars import bound_contextvars
 
 from ocr_tasks.contract import OcrOptions
+from ocr_tasks.errors import ServiceUnavailable
 from ocr_tasks.jobs.submitting import check_operations, create_job
-from ocr_tasks.jobs.views import get_job
+from ocr_tasks.jobs.views import JobView
 from web.intake import form_file, form_options, refuse_unknown_query, store_file
 from web.jobs import result_response
 from web.responses import job_response
@@ -31,16 +32,26 @@ def process() -> Response:
     job_id = uuid.uuid4()
     with bound_contextvars(job_id=str(job_id)):
         source = store_file(shared.blobs, file)
-        create_job(shared.db, job_id, engine=shared.settings.engine, source=source, options=options)
+        job = create_job(shared.db, job_id, engine=shared.settings.engine, source=source, options=options)
+        assert job is not None, "a new id was taken"
         shared.dispatch.entry(job_id, options.priority)
-        return _answer(job_id, options, wait_s)
+        return _answer(job, options, wait_s)
 
 
-def _answer(job_id: uuid.UUID, options: OcrOptions, wait_s: float) -> Response:
-    shared = services()
-    if shared.waiters.wait(shared.db, job_id, wait_s) is None:
-        return job_response(get_job(shared.db, job_id), status=202)
-    response = result_response(job_id, options.format)
-    response.headers["Location"] = f"/api/jobs/{job_id}"
+def _answer(job: JobView, options: OcrOptions, wait_s: float) -> Response:
+    """The result, to a caller that waits for one that comes in time; else the job as it was accepted."""
+    if not _ended(job.id, wait_s):
+        return job_response(job, status=202)
+    response = result_response(job.id, options.format)
+    response.headers["Location"] = job.links.self
     response.headers["Preference-Applied"] = f"wait={wait_s:g}"
     return response
+
+
+def _ended(job_id: uuid.UUID, wait_s: float) -> bool:
+    """Whether a job ended in time. Once it is accepted nothing is an error: a retry would make a second job."""
+    shared = services()
+    try:
+        return shared.waiters.wait(shared.db, job_id, wait_s) is not None
+    except ServiceUnavailable:
+        return False

@@ -18,19 +18,27 @@ LONGEST_PAUSE_S = 0.5
 
 
 class Waiters:
-    """At most `places` callers of this process wait at once; one more is answered without waiting."""
+    """At most `places` callers of this process wait or stream at once; one more is answered without waiting."""
 
     def __init__(self, places: int) -> None:
-        self._free = threading.Semaphore(places) if places else None
+        self._free = threading.Semaphore(places)
+
+    def enter(self) -> bool:
+        """Take a place; False when none is free."""
+        return self._free.acquire(blocking=False)
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._free.release()
 
     def wait(self, db: Database, job_id: UUID, seconds: float) -> Status | None:
         """A job's status once it is terminal; None when it did not end in time, or no place was free."""
-        if seconds <= 0 or self._free is None or not self._free.acquire(blocking=False):
+        if seconds <= 0 or not self.enter():
             return None
         try:
             return _poll(db, job_id, time.monotonic() + seconds)
         finally:
-            self._free.release()
+            self.leave()
 
 
 def _poll(db: Database, job_id: UUID, until: float) -> Status | None:

@@ -32,7 +32,7 @@ from workers.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
-HOUSEKEEPING_S = 600
+HOUSEKEEPING_S = 3600
 BLOBS_AT_ONCE = 500
 
 
@@ -126,11 +126,11 @@ class Reconciler:
     def keep_house(self) -> None:
         """Let go of what is past its retention time, and of bytes that nobody refers to."""
         settings, db, blobs = self.runtime.settings, self.runtime.db, self.runtime.blobs
+        grace_s, expired, deleted = settings.blob_grace_h * 3600, 0, 0
         forget_stale_nodes(db)
-        expired = 0
+        blobs.clear_spool(grace_s)
         while taken := expire_jobs(db, settings.retention_days):
             expired += taken
-        grace_s, deleted = settings.blob_grace_h * 3600, 0
         old = list(blobs.older_than(grace_s))
         for start in range(0, len(old), BLOBS_AT_ONCE):
             for key in unreferenced(db, old[start : start + BLOBS_AT_ONCE]):

@@ -41,8 +41,7 @@ def unreferenced(db: Database, keys: Sequence[str]) -> list[str]:
         SELECT key FROM unnest(cast(:keys AS text[])) AS key
          WHERE NOT EXISTS (SELECT FROM pages WHERE image_blob = key)
            AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'blob' = key AND expired_at IS NULL)
-           AND NOT EXISTS (SELECT FROM jobs, jsonb_each(result) AS form
-                            WHERE expired_at IS NULL AND result IS NOT NULL AND form.value ->> 'blob' = key)
+           AND NOT EXISTS (SELECT FROM jobs WHERE jsonb_path_query_array(result, '$.*.blob') @> to_jsonb(key))
         """,
         keys=list(keys),
     )

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, text
 from ocr_tasks.contract import ENGINE_OPERATIONS, Kind, OcrOptions, Source
 from ocr_tasks.errors import Conflict, NotFound, OperationUnavailable
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.jobs.views import JobView, job_view
 
 CREATE = """
 INSERT INTO jobs (id, kind, priority, engine, source, options)
 VALUES (:id, :kind, :priority, :engine, :source, :options)
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT (id) DO NOTHING RETURNING *
 """
 
 CANCEL_JOB = """
@@ -29,18 +30,18 @@ def check_operations(engine: str, options: OcrOptions) -> None:
     missing = options.operations() - ENGINE_OPERATIONS[engine]
     if missing:
         able = [name for name, operations in ENGINE_OPERATIONS.items() if options.operations() <= operations]
+        advice = f"Set OCR_ENGINE={' or '.join(able)}." if able else "No engine of this version can."
         raise OperationUnavailable(
-            f"`compression` needs an engine that can {sorted(missing)[0]}; OCR_ENGINE is {engine!r}, "
-            f"which cannot. Set OCR_ENGINE={' or '.join(able)}.",
+            f"`compression` needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, which cannot. {advice}",
             field="compression",
             value=True,
         )
 
 
-def create_job(db: Database, job_id: UUID, *, engine: str, source: Source, options: OcrOptions) -> bool:
-    """Insert an OCR job as `queued`; False when it exists already, as after a second delivery."""
+def create_job(db: Database, job_id: UUID, *, engine: str, source: Source, options: OcrOptions) -> JobView | None:
+    """Insert an OCR job as `queued`; None when it exists already, as after a second delivery."""
     check_operations(engine, options)
-    added = db.execute(
+    row = db.one(
         CREATE,
         id=job_id,
         kind=Kind.OCR,
@@ -49,7 +50,7 @@ def create_job(db: Database, job_id: UUID, *, engine: str, source: Source, optio
         source=source.model_dump_json(by_alias=True),
         options=options.model_dump_json(by_alias=True),
     )
-    return added == 1
+    return job_view(row) if row else None
 
 
 def cancel_job(db: Database, job_id: UUID) -> None:

@@ -124,7 +124,7 @@ def lost_ranges(db: Database) -> Sequence[int]:
 
 
 LOST_PAGES = """
-UPDATE pages SET attempt = pages.attempt + 1, lease_until = now() + make_interval(secs => :lease),
+UPDATE pages SET lease_until = now() + make_interval(secs => :lease),
        isolation = CASE isolation WHEN 'none' THEN 'suspect' ELSE isolation END
   FROM jobs
  WHERE jobs.id = pages.job_id AND (pages.job_id, pages.page_no) IN

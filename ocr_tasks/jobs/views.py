@@ -64,8 +64,8 @@ class PageView(Wire):
     error: Problem | None
 
 
-class FlaggedPage(Wire):
-    """A page that a caller should look at: it failed, or its engine was not sure of it."""
+class EndedPage(Wire):
+    """How a page ended, without what was read: its flags, or the error that it failed with."""
 
     page_no: int
     status: Status
@@ -76,7 +76,7 @@ class FlaggedPage(Wire):
 class JobDetail(JobView):
     """A job, and which of its pages failed or are flagged (the first 100 of them)."""
 
-    flagged_pages: tuple[FlaggedPage, ...] = Field(default=())
+    flagged_pages: tuple[EndedPage, ...] = Field(default=())
 
 
 def job_view(row: RowMapping) -> JobView:
@@ -131,7 +131,19 @@ def get_job(db: Database, job_id: UUID) -> JobDetail:
         job=job_id,
         some=NAMED_PAGES,
     )
-    return JobDetail(**dict(view), flagged_pages=tuple(FlaggedPage(**row) for row in rows))
+    return JobDetail(**dict(view), flagged_pages=tuple(EndedPage(**row) for row in rows))
+
+
+def pages_ended(db: Database, job_id: UUID) -> list[EndedPage]:
+    """The pages of a job that have ended, in the order they did."""
+    rows = db.all(
+        """
+        SELECT page_no, status, flags, error FROM pages
+         WHERE job_id = :job AND status IN ('succeeded', 'failed') ORDER BY finished_at, page_no
+        """,
+        job=job_id,
+    )
+    return [EndedPage(**row) for row in rows]
 
 
 def list_jobs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import httpx
 import pytest
@@ -83,6 +84,18 @@ def test_a_cancelled_job_ends_and_stays_cancelled(simulated_stack: StackUnderTes
     assert httpx.delete(f"{simulated_stack.url}/api/jobs/{job_id}").status_code == 200
     finished = httpx.delete(f"{simulated_stack.url}/api/jobs/{after['id']}")
     assert (finished.status_code, finished.json()["code"]) == (409, "conflict")
+
+
+def test_events_tell_of_every_page_and_of_the_end(simulated_stack: StackUnderTest) -> None:
+    job_id = simulated_stack.submit(tiff(30))["id"]
+    with simulated_stack.http as http, http.stream("GET", f"/api/jobs/{job_id}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in stream.iter_lines() if line and not line.startswith(":")]
+    names = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert sorted(data["pageNo"] for name, data in zip(names, told, strict=True) if name == "page") == [*range(1, 31)]
+    assert names[-1] == "done"
+    assert (told[-1]["id"], told[-1]["status"]) == (job_id, "succeeded")
 
 
 def test_the_same_file_twice_is_two_jobs(simulated_stack: StackUnderTest) -> None:

@@ -6,13 +6,16 @@ from importlib.metadata import entry_points
 
 import click
 
-from ocr_tasks import __version__
+from ocr_tasks import __version__, commands
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lightdom-ocr")
 def cli() -> None:
     """Read documents with LightDom OCR."""
+
+
+commands.register(cli)
 
 
 def main() -> None:

@@ -73,10 +73,14 @@ def as_somebody(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         redis.Redis().connection_pool.make_connection()  # imports more as it goes
         from tests.servers import private_servers
         from workers.children import unprivileged
+        from workers.embedded.binaries import working_postgres, working_redis
         folder = Path({str(folder)!r})
         os.umask(0o077)
         os.environ.pop("HOME", None)
         if os.geteuid() == 0:
+            # A wheel below root's home is no more theirs to reach than the interpreter is.
+            os.environ["OCR_POSTGRES_BIN"] = str(next(working_postgres(unprivileged())).path)
+            os.environ["OCR_REDIS_SERVER"] = str(working_redis(unprivileged()).path)
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             os.setgroups([]), os.setgid(nobody.pw_gid), os.setuid(nobody.pw_uid)

@@ -63,7 +63,9 @@ def test_the_message_follows_the_row_into_the_lane_of_its_priority(client: Flask
     job = submit(client, priority="bulk").get_json()
     broker = redis.Redis.from_url(settings.broker_url)
     assert broker.llen("prepare.bulk") == 1
-    assert job["id"].encode() in broker.lindex("prepare.bulk", 0)
+    message = broker.lindex("prepare.bulk", 0)
+    assert isinstance(message, bytes)
+    assert job["id"].encode() in message
 
 
 def test_a_job_is_accepted_while_redis_is_down(settings: Settings) -> None:

@@ -18,6 +18,31 @@ def cli() -> None:
 commands.register(cli)
 
 
+@cli.group()
+def schema() -> None:
+    """The tables in Postgres."""
+
+
+@schema.command()
+def apply() -> None:
+    """Create the tables that are missing, in DATABASE_URL; safe to run at every start."""
+    from ocr_tasks.jobs.database import Database
+    from ocr_tasks.jobs.schema import apply_schema
+    from ocr_tasks.settings import get_settings
+
+    database = Database(get_settings())
+    apply_schema(database)
+    click.echo(f"the tables are in schema {database.schema}")
+
+
+@schema.command()
+def show() -> None:
+    """Print schema.sql."""
+    from ocr_tasks.jobs.schema import schema_sql
+
+    click.echo(schema_sql(), nl=False)
+
+
 def main() -> None:
     """Entry point of `lightdom-ocr`."""
     for plugin in entry_points(group="lightdom_ocr.commands"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -77,6 +77,7 @@ class Reader:
         closer = _closer(found, scale)
         if moved or closer > scale:
             found = self._detector.find(page.pixels, closer) or found
+        found = _laid(found)
         lines = self._lines(page.pixels, found)
         if not lines:
             return Reading(page, [])
@@ -162,6 +163,18 @@ def _closer(found: Sequence[FoundLine], scale: float) -> float:
 def _standing(found: Sequence[FoundLine]) -> bool:
     lying = sum(line.width for line in found if abs(line.angle) <= 45)
     return lying < 0.4 * sum(line.width for line in found)
+
+
+def _laid(found: Sequence[FoundLine]) -> list[FoundLine]:
+    """Lines, those laid down that only stand because they are a letter or two."""
+    long = [line.height for line in found if line.width > 2 * line.height] or [line.height for line in found]
+    most = 2.2 * float(np.median(long))
+    return [
+        replace(line, width=line.height, height=line.width, angle=0.0)
+        if abs(line.angle) > 45 and line.width < most
+        else line
+        for line in found
+    ]
 
 
 def _skew(found: Sequence[FoundLine]) -> float:

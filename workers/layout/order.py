@@ -52,7 +52,7 @@ class Order:
         """Whether the gutters on both sides of a rule are not those of one table."""
         over, under = self._gutters(above[-3:]), self._gutters(below[:3])
         both = self._gutters(above[-3:] + below[:3])
-        return bool(both) and len(both) < max(len(over), len(under)) - 1
+        return bool(both) and len(both) < max(len(over), len(under))
 
     def _gutters(self, rows: list[Row]) -> list[Span]:
         return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
@@ -99,7 +99,7 @@ class Order:
 
     def _grown(self, rows: list[Row], start: int, end: int, gutter: Span) -> tuple[int, int]:
         """A band with the rows over and under it that leave most of its gutter free."""
-        least = max(LEAST_GUTTER * self.em, 0.5 * min(gutter[1] - gutter[0], 2 * ENOUGH_GUTTER * self.em))
+        least = max(LEAST_GUTTER * self.em, 0.6 * min(gutter[1] - gutter[0], 2 * ENOUGH_GUTTER * self.em))
         for step in (1, -1):
             while 0 <= (at := end if step > 0 else start - 1) < len(rows):
                 left = _between(

@@ -31,7 +31,7 @@ def arrange(
     """
     if not lines:
         return PageResult(text="", markdown="", flags=("empty",))
-    lines = [mend(line) for line in lines]
+    lines = mend(lines)
     usual = usual_type(lines)
     made = blocks_of(_groups(lines, rules, figures, usual.em, options.extract_tables), usual)
     text = "\n\n".join(filter(None, map(plain, made)))

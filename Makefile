@@ -8,8 +8,6 @@ SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 FILE ?=
-# Debian packages for tests that need more than Python; without them those tests are skipped.
-SYSTEM_PACKAGES ?= chromium chromium-driver
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +21,7 @@ demo: $(VENV)/.stack ## Read a sample (or FILE=...) with a stack of its own; pri
 up: $(VENV)/.stack ## Run the whole service on this machine until Ctrl-C
 	@$(RUN) ocr_tasks.cli up
 
-test: $(VENV)/.dev system ## Run the tests (PYTEST="-k word" chooses)
+test: $(VENV)/.dev ## Run the tests (PYTEST="-k word" chooses)
 	@$(RUN) pytest $(PYTEST)
 
 check: $(VENV)/.dev ## Check format, lint and types
@@ -39,19 +37,6 @@ constraints: $(VENV)/.dev ## Write the versions installed in .venv to deploy/con
 	@{ echo '# The versions tested, written by `make constraints`. torch is chosen by the machine, so not here.'; \
 	   $(RUN) pip freeze --exclude-editable | grep -v -i -E '^(torch|uv|pip|setuptools|lightdom)\b|@'; \
 	 } > deploy/constraints.new && mv deploy/constraints.new deploy/constraints.txt
-
-system: ## Install the Debian packages that some tests need (as root; else says which)
-	@missing=; for name in $(SYSTEM_PACKAGES); do \
-	   dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$name"; \
-	 done; \
-	 if [ -z "$$missing" ]; then exit 0; fi; \
-	 if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	   { apt-get install -y --no-install-recommends $$missing \
-	     || { apt-get update && apt-get install -y --no-install-recommends $$missing; } \
-	     || echo "Not installed:$$missing. The tests that need them are skipped."; } >&2; \
-	 else \
-	   echo "Some tests are skipped; they need: apt-get install --no-install-recommends$$missing" >&2; \
-	 fi
 
 clean: ## Remove .venv, caches and build leftovers
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
@@ -92,4 +77,4 @@ if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 fi
 endef
 
-.PHONY: help venv install demo up test check format constraints system clean
+.PHONY: help venv install demo up test check format constraints clean

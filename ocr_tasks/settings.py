@@ -49,6 +49,13 @@ class Settings(BaseSettings):
     redis_host: str = Field("localhost", validation_alias=_env("REDIS_HOST"), description="Redis host.")
     redis_port: int = Field(6379, validation_alias=_env("REDIS_PORT"), description="Redis port.")
 
+    postgres_bin: str | None = Field(
+        None, description="Folder with `initdb` and `postgres` for an embedded Postgres. Unset: the first that runs."
+    )
+    redis_server: str | None = Field(
+        None, description="Path of `redis-server` for an embedded Redis. Unset: the first that runs."
+    )
+
     # -- storage
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Folder of an embedded stack (`lightdom-ocr up`)."
@@ -119,7 +126,9 @@ class Settings(BaseSettings):
         0, ge=0, description="Seconds a submit waits for its result when the caller does not say."
     )
     max_wait_s: float = Field(60, ge=0, description="Longest wait that a caller may ask for, in seconds.")
-    max_waiters: int = Field(8, ge=0, description="Callers of one web process that may wait or stream at the same time.")
+    max_waiters: int = Field(
+        8, ge=0, description="Callers of one web process that may wait or stream at the same time."
+    )
     server_url: str = Field("http://127.0.0.1:8080", description="Where the command line finds the service.")
 
     # -- logs

@@ -73,6 +73,7 @@ class StackUnderTest:
 
     def start(self, name: str, *arguments: str, program: str | None = None, **environment: str) -> None:
         """Start a program of `PROGRAMS` under a name; further arguments and variables are its own."""
+        assert name not in self.processes or self.processes[name].poll() is not None, f"{name} runs already"
         self.started[name] = (arguments, program, environment)
         argv = [*PROGRAMS[program or name], *arguments]
         if (program or name) == "web":

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocr_tasks.settings import Settings
 from workers.children import Account, identity
 from workers.embedded import EmbeddedServerError, server_environment
 
@@ -37,7 +38,7 @@ class Binary:
 
 def working_postgres(account: Account | None, explicit: str | None = None) -> Iterator[Binary]:
     """Every folder whose `initdb` and `postgres` this account can run, best first."""
-    for origin, folder in _postgres_folders(explicit or os.environ.get("OCR_POSTGRES_BIN")):
+    for origin, folder in _postgres_folders(explicit or Settings().postgres_bin):
         tools = [folder / "initdb", folder / "postgres"]
         found = _first_that_runs(origin, tools, account, POSTGRES_OLDEST)
         if found is None and origin == "wheel" and account is not None:
@@ -52,7 +53,7 @@ def working_postgres(account: Account | None, explicit: str | None = None) -> It
 
 def working_redis(account: Account | None, explicit: str | None = None) -> Binary:
     """The first `redis-server` that this account can run."""
-    for origin, server in _redis_servers(explicit or os.environ.get("OCR_REDIS_SERVER")):
+    for origin, server in _redis_servers(explicit or Settings().redis_server):
         found = _first_that_runs(origin, [server], account, REDIS_OLDEST)
         if found is None and origin == "wheel" and account is not None:
             package = server.parents[1]

@@ -68,10 +68,36 @@ def find_rules(page: Pixels, em: float, texts: Sequence[Box]) -> Rules:
     grey = cv2.cvtColor(page, cv2.COLOR_BGR2GRAY).astype(np.int16)
     least = max(30, round(2.5 * em))
     across = [Rule(y, x1, x2) for x1, y, x2 in _runs(_steps(grey), least)]
-    down = [Rule(x, y1, y2) for y1, x, y2 in _runs(_steps(grey.T), least)]
+    down = [Rule(x, y1, y2) for y1, x, y2 in _runs(_steps(grey.T), max(24, round(1.5 * em)))]
     across = [rule for rule in across if not any(_in_letters(rule, text) for text in texts)]
     sideways = [Box(text.y1, text.x1, text.y2, text.x2) for text in texts]
     return Rules(across, [rule for rule in down if not any(_in_letters(rule, text) for text in sideways)])
+
+
+def find_pictures(page: Pixels, em: float, texts: Sequence[Box]) -> list[Box]:
+    """Areas of a page (height, width, 3) full of shades that are neither paper, nor a plain panel, nor text."""
+    grain = max(2, round(em / 2))
+    size = (max(1, page.shape[1] // grain), max(1, page.shape[0] // grain))
+    small = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.int16)
+    away = np.abs(small - np.median(small, axis=(0, 1))).max(axis=2)
+    covered = (away > max(32, 6 * float(np.median(away)))).astype(np.uint8)
+    for text in texts:
+        x1, y1, x2, y2 = (round(at / grain) for at in (text.x1, text.y1, text.x2, text.y2))
+        covered[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1] = 0
+    opened = cv2.morphologyEx(covered, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    found = []
+    for x, y, width, height, area in stats[1:].tolist():
+        shades = cv2.cvtColor(small[y : y + height, x : x + width].astype(np.uint8), cv2.COLOR_BGR2GRAY)
+        large = min(width, height) >= 8 and width * height < 0.6 * covered.size
+        if (
+            large
+            and area > 0.5 * width * height
+            and float(shades[covered[y : y + height, x : x + width] > 0].std()) > 12
+        ):
+            found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
+    return found
 
 
 def _steps(grey: npt.NDArray[np.int16]) -> Pixels:
@@ -84,7 +110,7 @@ def _steps(grey: npt.NDArray[np.int16]) -> Pixels:
 
 def _runs(steps: Pixels, least: int) -> list[tuple[float, float, float]]:
     """Runs along the rows that are at least `least` long, as (start, row, end)."""
-    closed = cv2.morphologyEx(steps, cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))
+    closed = cv2.morphologyEx(steps, cv2.MORPH_CLOSE, np.ones((1, 9), np.uint8))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((1, least), np.uint8))
     # The two edges of one thin line become one run.
     joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 1), np.uint8))
@@ -98,5 +124,5 @@ def _runs(steps: Pixels, least: int) -> list[tuple[float, float, float]]:
 
 def _in_letters(rule: Rule, text: Box) -> bool:
     """Whether a rule is but a stroke of the letters in a box."""
-    more = 0.3 * text.height
+    more = 0.3 * min(text.width, text.height)
     return text.y1 < rule.at < text.y2 and text.x1 - more <= rule.start and rule.end <= text.x2 + more

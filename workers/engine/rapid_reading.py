@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from workers.engine.rapid_ink import Ink, find_rules, ink
+from workers.engine.rapid_ink import Ink, find_pictures, find_rules, ink
 from workers.engine.rapid_models import Detector, FoundLine, Pixels, ReadLine, Recogniser
 from workers.layout.lines import Box, Line, usual_em
 from workers.layout.rules import Rules
@@ -81,7 +81,9 @@ class Reader:
         lines = self._lines(page.pixels, found)
         if not lines:
             return Reading(page, [])
-        return Reading(page, lines, find_rules(page.pixels, usual_em(lines), [line.box for line in lines]))
+        em, boxes = usual_em(lines), [line.box for line in lines]
+        rules = find_rules(page.pixels, em, boxes)
+        return Reading(page, lines, rules, find_pictures(page.pixels, em, boxes))
 
     def _lines(self, pixels: Pixels, found: Sequence[FoundLine]) -> list[Line]:
         crops = [crop(pixels, line) for line in found]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 
 from ocr_tasks.contract import BlockKind
-from workers.layout.lines import Box, Line, around, usual_em
+from workers.layout.lines import Box, Line, around, in_rows, usual_em
 from workers.layout.pieces import Figure, Flow, Group, Table
 from workers.layout.words import MARKER, is_chinese, joined
 
@@ -71,7 +71,9 @@ def blocks_of(groups: Sequence[Group], usual: Usual) -> list[Block]:
         elif isinstance(group, Table):
             blocks.append(Block("table", group.box, cells=group.cells, score=_score(group.lines)))
         elif isinstance(group, Figure):
-            blocks.append(Block("figure", group.box))
+            rows = [joined([line.text for line in row]) for row in in_rows(group.lines)]
+            breaks = [True] * (len(rows) - 1)
+            blocks.append(Block("figure", group.box, rows, breaks, score=_score(group.lines)))
     return blocks
 
 

@@ -47,8 +47,11 @@ def plain(block: Made) -> str:
 
 
 def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: float, tables: bool) -> list[Group]:
-    parts: list[Piece] = [Figure(box) for box in figures]
+    parts: list[Piece] = []
     rest = list(lines)
+    for box in figures:
+        parts.append(Figure(box, [line for line in rest if box.holds(line.box)]))
+        rest = [line for line in rest if not box.holds(line.box)]
     for grid in grids(rules) if tables else []:
         table = ruled_table(grid, [line for line in rest if inside(grid, line)])
         if table:

@@ -20,9 +20,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture."""
+    """A picture, and the lines that stand in it."""
 
     box: Box
+    lines: list[Line] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -163,8 +163,9 @@ def _closer(found: Sequence[FoundLine], scale: float) -> float:
 
 
 def _standing(found: Sequence[FoundLine]) -> bool:
-    lying = sum(line.width for line in found if abs(line.angle) <= 45)
-    return lying < 0.4 * sum(line.width for line in found)
+    """Whether most of the text stands; a letter or two alone tell nothing."""
+    long = [line for line in found if line.width > 2.5 * line.height]
+    return sum(line.width for line in long if abs(line.angle) > 45) > 0.6 * sum(line.width for line in long) > 0
 
 
 def _laid(found: Sequence[FoundLine]) -> list[FoundLine]:

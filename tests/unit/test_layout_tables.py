@@ -1,0 +1,91 @@
+"""Tables from rules and from columns that line up."""
+
+from __future__ import annotations
+
+from tests.drawing import tables_in
+from tests.unit.test_layout_order import LEFT, column, line, read
+from workers.layout.lines import Box, Line
+from workers.layout.rules import Rule, Rules
+
+HEADER = ["Article", "Count", "Price"]
+BODY = [["Blue chairs", "4", "120.00"], ["Tables", "", "99.50"], ["Lamps", "12", "7.25"]]
+STARTS = (100, 400, 600)
+
+
+def rows_of(cells: list[list[str]], y: float = 100, pitch: float = 45) -> list[Line]:
+    return [
+        line(x, y + at * pitch, text)
+        for at, row in enumerate(cells)
+        for x, text in zip(STARTS, row, strict=True)
+        if text
+    ]
+
+
+def grid(xs: tuple[float, ...], ys: tuple[float, ...]) -> Rules:
+    return Rules([Rule(y, xs[0], xs[-1]) for y in ys], [Rule(x, ys[0], ys[-1]) for x in xs])
+
+
+def test_columns_of_cells_without_rules_become_a_table() -> None:
+    page = read(rows_of([HEADER, *BODY]))
+    assert tables_in(page.markdown) == [[HEADER, *BODY]]
+    assert [block.kind for block in page.blocks] == ["table"]
+
+
+def test_the_text_of_a_table_is_read_row_by_row() -> None:
+    assert read(rows_of([HEADER, *BODY])).text.split("\n")[1] == "Blue chairs\t4\t120.00"
+
+
+def test_text_over_and_under_a_table_is_none_of_its_rows() -> None:
+    above, below = column(100, 100, *LEFT), column(100, 420, *LEFT)
+    page = read(above + rows_of([HEADER, *BODY], y=220) + below)
+    assert [block.kind for block in page.blocks] == ["paragraph", "table", "paragraph"]
+    assert tables_in(page.markdown) == [[HEADER, *BODY]]
+
+
+def test_a_wrapped_cell_is_put_together() -> None:
+    lines = rows_of([HEADER, *BODY], pitch=70)
+    lines.append(line(100, 170 + 30, "with arms"))
+    assert tables_in(read(lines).markdown)[0][1] == ["Blue chairs with arms", "4", "120.00"]
+
+
+def test_sums_under_a_table_do_not_add_columns_to_it() -> None:
+    sums = [line(300, 330, "Sum"), line(450, 330, "226.75"), line(300, 365, "Tax"), line(450, 365, "43.08")]
+    assert tables_in(read(rows_of([HEADER, *BODY]) + sums).markdown) == [[HEADER, *BODY]]
+
+
+def test_no_table_is_made_when_none_is_wanted() -> None:
+    page = read(rows_of([HEADER, *BODY]), tables=False)
+    assert "|" not in page.markdown
+    assert "Blue chairs 4 120.00" in page.text
+
+
+def test_ruled_cells_keep_rows_and_columns_whatever_their_spacing() -> None:
+    cells = [["a", "b"], ["", "d"], ["e", ""]]
+    lines = [line(110, 105, "a"), line(210, 108, "b"), line(250, 150, "d"), line(180, 205, "e")]
+    page = read(lines, grid((100, 200, 300), (100, 140, 190, 240)))
+    assert tables_in(page.markdown) == [cells]
+
+
+def test_a_line_read_across_a_rule_is_cut_there() -> None:
+    lines = [line(110, 105, "left right"), line(110, 155, "one"), line(210, 155, "two")]
+    page = read(lines, grid((100, 158, 300), (100, 140, 190)))
+    assert tables_in(page.markdown) == [[["left", "right"], ["one", "two"]]]
+
+
+def test_a_frame_around_a_paragraph_is_no_table() -> None:
+    page = read(column(110, 110, *LEFT) + [line(100, 300, "Below.")], grid((90, 600), (90, 220)))
+    assert [block.kind for block in page.blocks] == ["paragraph", "paragraph"]
+
+
+def test_a_bar_in_a_cell_does_not_make_another_column() -> None:
+    page = read(rows_of([HEADER, ["a|b", "1", "2"], ["c", "3", "4"]]))
+    assert tables_in(page.markdown)[0][1] == ["a|b", "1", "2"]
+
+
+def test_a_table_is_boxed_by_its_cells() -> None:
+    assert read(rows_of([HEADER, *BODY])).blocks[0].box == (100, 100, 660, 260)
+
+
+def test_a_grid_with_its_box_around_it_takes_the_place_of_its_lines() -> None:
+    assert Box(0, 0, 10, 10).holds(Box(2, 2, 4, 4))
+    assert not Box(0, 0, 10, 10).holds(Box(8, 8, 20, 20))

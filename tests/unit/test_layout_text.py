@@ -1,0 +1,104 @@
+"""Spaces, marks and markdown."""
+
+from __future__ import annotations
+
+import pytest
+from markdown_it import MarkdownIt
+
+from workers.layout.blocks import Block
+from workers.layout.lines import Box, Line, split_wide
+from workers.layout.markdown import render
+from workers.layout.spacing import mend
+from workers.layout.words import joined, numeric
+
+EM = 20.0
+
+
+def spread(text: str, gaps: dict[int, float]) -> Line:
+    """A line, half an em a letter, with a gap of so many ems after the letters at the places given."""
+    places, free, x = [], [], 0.0
+    for at in range(len(text)):
+        places.append(x + EM / 4)
+        x += EM / 2
+        if at in gaps:
+            free.append((x, x + gaps[at] * EM))
+            x += gaps[at] * EM
+    return Line(Box(0, 0, x, 25), text, 1.0, tuple(places), tuple(free), EM)
+
+
+def mended(line: Line) -> str:
+    return mend([line])[0].text
+
+
+def test_a_space_dropped_between_chinese_and_latin_is_put_back() -> None:
+    assert mended(spread("使用Python编程", {1: 0.3, 7: 0.3})) == "使用 Python 编程"
+
+
+def test_latin_set_close_to_chinese_gets_no_space() -> None:
+    assert mended(spread("使用Python编程", {1: 0.1, 7: 0.1})) == "使用Python编程"
+
+
+def test_a_glyph_with_white_of_its_own_gets_no_space_on_a_page_set_close() -> None:
+    page = [spread("使用Python编程", {1: 0.1, 7: 0.1}), spread("在well上海", {0: 0.1, 4: 0.3})]
+    assert mend(page)[1].text == "在well上海"
+
+
+def test_words_far_apart_are_parted_and_others_left() -> None:
+    assert mended(spread("but1372", {2: 0.7})) == "but 1372"
+    assert mended(spread("but1372", {2: 0.3})) == "but1372"
+
+
+def test_a_mark_with_the_room_of_a_square_is_full_width() -> None:
+    assert mended(spread("我们用them;他们", {6: 0.1, 7: 0.6})) == "我们用them；他们"
+    assert mended(spread("我们用them;他们", {6: 0.1, 7: 0.2})) == "我们用them;他们"
+
+
+def test_full_width_marks_in_latin_text_are_made_plain() -> None:
+    assert mended(spread("see （1）：yes", {})) == "see (1):yes"
+
+
+@pytest.mark.parametrize(("read", "meant"), [("wor1d", "world"), ("86o6", "8606"), ("sha1", "sha1"), ("x86", "x86")])
+def test_digits_inside_words_and_letters_inside_numbers_are_mended(read: str, meant: str) -> None:
+    assert mended(spread(read, {})) == meant
+
+
+def test_a_line_is_cut_at_a_gap_wider_than_a_space() -> None:
+    parts = split_wide(spread("Total 12.50", {5: 2.0}), 0.75)
+    assert [part.text for part in parts] == ["Total", "12.50"]
+    assert parts[0].box.x2 < parts[1].box.x1
+
+
+def test_chinese_lines_are_joined_without_a_space_and_latin_with_one() -> None:
+    assert joined(["中文", "文字"]) == "中文文字"
+    assert joined(["two", "words"]) == "two words"
+    assert joined(["中文，", "word"]) == "中文，word"
+
+
+@pytest.mark.parametrize("text", ["1,234.50", "$12", "87%", "2024-03-01", "-5", "12 kg"])
+def test_amounts_are_numbers(text: str) -> None:
+    assert numeric(text)
+
+
+@pytest.mark.parametrize("text", ["Invoice No. 12", "A4 paper", "", "n/a"])
+def test_words_are_no_numbers(text: str) -> None:
+    assert not numeric(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a * b * c", "snake_case and _this_", "<b>bold</b> & &amp;", "[link](here)", "# 5", "- dash", "1986. A year", "~~no~~",
+     "back\\slash `code`", "+ plus", "===", "![x](y)", "* star", "10) ten"],
+)  # fmt: skip
+def test_a_paragraph_renders_as_the_text_that_was_read(text: str) -> None:
+    markdown = render([Block("paragraph", Box(0, 0, 1, 1), [text])])
+    tokens = MarkdownIt("commonmark").enable("table").enable("strikethrough").parse(markdown)
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    children = tokens[1].children or []
+    assert {child.type for child in children} <= {"text", "text_special"}
+    assert "".join(child.content for child in children) == text
+
+
+def test_headings_are_ranked_by_size() -> None:
+    sizes = {"Title": 40.0, "Part": 30.0, "Same part": 29.0, "Section": 24.0}
+    blocks = [Block("heading", Box(0, 0, 1, 1), [text], size=size) for text, size in sizes.items()]
+    assert render(blocks) == "# Title\n\n## Part\n\n## Same part\n\n### Section"

@@ -23,14 +23,14 @@ WORDS = (
     " three invoice payment customer delivery quantity agreement quarterly temperature pressure measurement analysis"
     " section committee university government development information available international different economic"
     " programme performance environment responsibility knowledge technology structure significant"
-).split()
+).split()  # noqa: SIM905 - words are read more easily than a list of them
 NAMES = (
     "Miller Garcia Novak Okafor Lindqvist Tanaka Fischer Rossi Kowalski O'Brien Dubois Yilmaz Hansen Pereira".split()
+)  # noqa: SIM905
+CHINESE = (  # two characters a word
+    "系统数据处理文字识别服务页面结果时间用户公司合同付款发票数量价格中国北京上海研究技术发展国家经济社会文化"
+    "学生老师问题方法工作生活世界历史科学环境城市农村市场企业管理信息网络安全质量标准报告分析测量温度压力"
 )
-CHINESE = (
-    "系统 数据 处理 文字 识别 服务 页面 结果 时间 用户 公司 合同 付款 发票 数量 价格 中国 北京 上海 研究 技术 发展 国家 经济 社会 文化"
-    " 学生 老师 问题 方法 工作 生活 世界 历史 科学 环境 城市 农村 市场 企业 管理 信息 网络 安全 质量 标准 报告 分析 测量 温度 压力"
-).split()
 
 LATIN_FONTS = ("DejaVuSans", "DejaVuSerif", "LiberationSans-Regular", "LiberationSerif-Regular", "Carlito-Regular")
 CHINESE_FONTS = ("NotoSansCJK-Regular", "NotoSerifCJK-Regular", "wqy-zenhei", "wqy-microhei", "uming")
@@ -152,15 +152,15 @@ def title(rng: random.Random, words: int = 4) -> str:
     return " ".join(rng.choice(WORDS) for _ in range(words)).capitalize()
 
 
-def article(rng: random.Random, style: Style, columns: int = 1) -> Page:
+def article(rng: random.Random, style: Style, columns: int = 1, height_pt: float = 842) -> Page:
     """A title and paragraphs under headings, in one or more columns."""
-    page = blank(style)
+    page = blank(style, height_pt=height_pt)
     margin, gutter = style.px(54), style.px(22)
     top = write_heading(page, margin, style.px(50), title(rng), 2.0) + style.pitch
     width = (page.image.width - 2 * margin - gutter * (columns - 1)) / columns
     for column in range(columns):
         x, y = margin + column * (width + gutter), top
-        while y < page.image.height - style.px(150):
+        while y < page.image.height - style.px(min(150, height_pt / 4)):
             if rng.random() < 0.3:
                 y = write_heading(page, x, y, title(rng, 3 if columns < 3 else 2), 1.35)
             y = page.write_all(x, y, width, prose(rng, rng.randint(15, 90 // columns))) + style.pitch * 0.6
@@ -267,11 +267,16 @@ def invoice(rng: random.Random, style: Style) -> Page:
         total += quantity * price
         rows.append([title(rng, rng.randint(2, 6)), str(quantity), f"{price:,.2f}", f"{quantity * price:,.2f}"])
     y = draw_table(page, x, y + style.pitch, style.px(487), rows, rng.random() < 0.5, True) + style.pitch
-    for name, value in (("Subtotal", total), ("VAT 19%", total * 0.19), ("Total EUR", total * 1.19)):
+    for name, sum_of in (("Subtotal", total), ("VAT 19%", total * 0.19), ("Total EUR", total * 1.19)):
         page.write(style.px(360), y, name)
-        y = page.write(style.px(460), y, f"{value:,.2f}")
+        y = page.write(style.px(460), y, f"{sum_of:,.2f}")
     page.write_all(x, y + style.pitch, style.px(487), prose(rng, 30))
     return page
+
+
+def chinese_word(rng: random.Random) -> str:
+    at = 2 * rng.randrange(len(CHINESE) // 2)
+    return CHINESE[at : at + 2]
 
 
 def mixed_chinese(rng: random.Random, style: Style) -> Page:
@@ -280,7 +285,7 @@ def mixed_chinese(rng: random.Random, style: Style) -> Page:
     x, y, width = style.px(54), style.px(60), style.px(487)
     space = rng.choice(["", " "])  # both ways of setting Latin among Chinese are usual
     while y < page.image.height - style.px(200):
-        text = rng.choice(CHINESE)
+        text = chinese_word(rng)
         for _ in range(rng.randint(20, 45)):
             mark = rng.random()
             if mark < 0.12 and text[-1] not in "，、；":
@@ -288,7 +293,7 @@ def mixed_chinese(rng: random.Random, style: Style) -> Page:
             elif mark < 0.24 and not text[-1].isascii():
                 text += f"{'' if text[-1] in '，、；' else space}{rng.choice([*WORDS, str(rng.randint(2, 2026))])}"
             else:
-                text += (space if text[-1].isascii() else "") + rng.choice(CHINESE)
+                text += (space if text[-1].isascii() else "") + chinese_word(rng)
         for line in _wrap_characters(text + "。", style.font(), width):
             y = page.write(x, y, line)
         y += style.pitch * 0.7

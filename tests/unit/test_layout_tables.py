@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.drawing import tables_in
 from tests.unit.test_layout_order import LEFT, column, line, read
-from workers.layout.lines import Box, Line
+from workers.layout.lines import Line
 from workers.layout.rules import Rule, Rules
 
 HEADER = ["Article", "Count", "Price"]
@@ -73,7 +73,7 @@ def test_a_line_read_across_a_rule_is_cut_there() -> None:
 
 
 def test_a_frame_around_a_paragraph_is_no_table() -> None:
-    page = read(column(110, 110, *LEFT) + [line(100, 300, "Below.")], grid((90, 600), (90, 220)))
+    page = read([*column(110, 110, *LEFT), line(100, 300, "Below.")], grid((90, 600), (90, 220)))
     assert [block.kind for block in page.blocks] == ["paragraph", "paragraph"]
 
 
@@ -84,8 +84,3 @@ def test_a_bar_in_a_cell_does_not_make_another_column() -> None:
 
 def test_a_table_is_boxed_by_its_cells() -> None:
     assert read(rows_of([HEADER, *BODY])).blocks[0].box == (100, 100, 660, 260)
-
-
-def test_a_grid_with_its_box_around_it_takes_the_place_of_its_lines() -> None:
-    assert Box(0, 0, 10, 10).holds(Box(2, 2, 4, 4))
-    assert not Box(0, 0, 10, 10).holds(Box(8, 8, 20, 20))

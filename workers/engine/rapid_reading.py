@@ -96,16 +96,16 @@ class Reader:
 
     def _straighten(self, page: Upright, found: list[FoundLine]) -> tuple[Upright, list[FoundLine], bool]:
         """Turn a page upright, by quarters and then by its skew; the flag says that it must be looked at again."""
-        quarters = 1 if _standing(found) else 0
-        if quarters:
+        moved = False
+        if _standing(found):
             found = [_quarter(line, page.pixels.shape[0]) for line in found]
-            page = _turned(page)
+            page, moved = _turned(page), True
         if self._upside_down(page.pixels, found):
             found = [_half(line, page.pixels.shape) for line in found]
-            page = _turned(_turned(page))
+            page, moved = _turned(_turned(page)), True
         angle = _skew(found)
         if abs(angle) < STRAIGHT:
-            return page, found, False
+            return page, found, moved
         return _rotated(page, angle), found, True
 
     def _upside_down(self, pixels: Pixels, found: Sequence[FoundLine]) -> bool:

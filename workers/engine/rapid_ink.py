@@ -89,13 +89,10 @@ def find_pictures(page: Pixels, em: float, texts: Sequence[Box]) -> list[Box]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found = []
     for x, y, width, height, area in stats[1:].tolist():
-        shades = cv2.cvtColor(small[y : y + height, x : x + width].astype(np.uint8), cv2.COLOR_BGR2GRAY)
-        large = min(width, height) >= 8 and width * height < 0.6 * covered.size
-        if (
-            large
-            and area > 0.5 * width * height
-            and float(shades[covered[y : y + height, x : x + width] > 0].std()) > 12
-        ):
+        large = min(width, height) >= 8 and width * height < 0.6 * covered.size and area > 0.5 * width * height
+        grey = cv2.cvtColor(small[y : y + height, x : x + width].astype(np.uint8), cv2.COLOR_BGR2GRAY)
+        shades = grey[covered[y : y + height, x : x + width] > 0]
+        if large and np.ptp(np.percentile(shades, (10, 90))) > LEAST_CONTRAST:
             found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
     return found
 

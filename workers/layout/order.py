@@ -50,9 +50,13 @@ class Order:
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
         """Whether the gutters on both sides of a rule are not those of one table."""
-        over, under = self._gutters(above[-3:]), self._gutters(below[:3])
-        both = self._gutters(above[-3:] + below[:3])
-        return bool(both) and len(both) < max(len(over), len(under))
+        if len(above[-1]) > 1 and len(below[0]) > 1 and not self._fewer(above[-1:], below[:1]):
+            return False
+        return bool(self._gutters(above[-3:] + below[:3])) and self._fewer(above[-3:], below[:3])
+
+    def _fewer(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether rows have fewer gutters together than alone."""
+        return len(self._gutters(above + below)) < max(len(self._gutters(above)), len(self._gutters(below)))
 
     def _gutters(self, rows: list[Row]) -> list[Span]:
         return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]

@@ -109,11 +109,18 @@ class Order:
                 left = _between(
                     _union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)])
                 )
-                if not left or max(high - low for low, high in left) < least:
+                widest = max(left, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
+                if widest[1] - widest[0] >= least:
+                    gutter = widest
+                elif not self._same_columns(rows[start:end], rows[at]):
                     break
-                gutter = max(left, key=lambda gap: gap[1] - gap[0])
                 start, end = (start, end + 1) if step > 0 else (start - 1, end)
         return start, end
+
+    def _same_columns(self, band: list[Row], row: Row) -> bool:
+        """Whether a row with cells keeps all the gutters of a band with at least three columns."""
+        gutters = len(self._gutters(band))
+        return gutters >= 2 and len(row) > 1 and len(self._gutters([*band, row])) == gutters
 
     def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
         """A band without the headings, alone in their rows, that stand over and under it."""

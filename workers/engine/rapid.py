@@ -29,6 +29,8 @@ class RapidEngine:
     operations = frozenset({Operation.READ})
 
     def __init__(self, cpu_threads: int | None = None, batch_size: int = 64) -> None:
+        # Before the import: onnxruntime 1.29 and later reports to its makers unless told not to.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         # Late: onnxruntime and OpenCV take a second to import, and only a node of this engine needs them.
         from workers.engine.rapid_models import Detector, Recogniser, model_files
         from workers.engine.rapid_reading import Reader

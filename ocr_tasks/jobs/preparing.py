@@ -278,7 +278,11 @@ def end_range(db: Database, claim: RangeClaim) -> None:
 
 
 def give_back_range(db: Database, claim: RangeClaim) -> bool:
-    """Put a range back in its queue, uncharged: the worker is stopping, or the blob store is full."""
+    """Put what is missing of a range back in its queue, uncharged: the worker is stopping, or the blob store is full.
+
+    False when nothing is missing: its job may be over before anybody could claim the rest, which would stay for ever.
+    """
+    end_range(db, claim)
     return db.changes_one(
         """
         UPDATE ranges SET status = 'queued', lease_until = NULL, sent_at = now()

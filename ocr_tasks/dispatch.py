@@ -6,6 +6,7 @@ queues still hold.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable
 from uuid import UUID
@@ -20,11 +21,16 @@ from ocr_tasks.contract import Priority, TaskName, engine_queue, prepare_queue
 log = structlog.get_logger(__name__)
 
 
+# A Redis that hangs costs whoever finds it out its timeouts; for this long nobody else is held up by it.
+PAUSE_S = 1.0
+
+
 class Dispatcher:
     """Sends the messages of the pipeline. The methods return whether the message went out."""
 
     def __init__(self, app: Celery) -> None:
         self.app = app
+        self._paused_until = 0.0
 
     def entry(self, job_id: UUID, priority: Priority) -> bool:
         """A job's first step. Its task id is the job's id."""
@@ -57,10 +63,13 @@ class Dispatcher:
         )
 
     def _send(self, name: TaskName, task_id: str, queue: str, kwargs: dict[str, object]) -> bool:
+        if time.monotonic() < self._paused_until:
+            return False
         try:
             self.app.send_task(str(name), kwargs=kwargs, task_id=task_id, queue=queue, ignore_result=True)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("message_not_sent", task=str(name), task_id=task_id, queue=queue, error=str(error)[:200])
+            self._paused_until = time.monotonic() + PAUSE_S
             return False
         return True
 

@@ -23,7 +23,7 @@ from ocr_tasks.jobs.views import get_job_row
 from workers.finish import finish_job
 from workers.node import Node
 from workers.pages import read_page
-from workers.prepare import inspect_job, prepare_range
+from workers.prepare import inspect_job, prepare_range, stopping
 from workers.runtime import runtime
 
 log = structlog.get_logger(__name__)
@@ -48,26 +48,27 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     def _bury(self, reason: str) -> None:
         try:
-            child_died(str(self.task_name), str(self.id), self.kwargs, reason)
+            # A child of a worker that is told to stop was told so too, most likely: that is nobody's fault.
+            child_died(str(self.task_name), str(self.id), self.kwargs, reason, charge=not stopping.is_set())
         except OcrError as error:
             log.warning("child_death_left_to_reconciler", task_id=self.id, error=error.detail)
 
 
-def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str) -> None:
+def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str, *, charge: bool = True) -> None:
     """Charge what killed a child, and send what is to be tried again."""
     shared, settings, db = runtime(), runtime().settings, _impatient_database()
-    limits = {"failures": settings.page_failures, "attempts": settings.max_attempts}
+    limits: dict[str, Any] = {"failures": settings.page_failures, "attempts": settings.max_attempts}
     log.warning("child_died", task=task_name, task_id=task_id, reason=reason)
     if task_name == TaskName.PREPARE_RANGE:
         error = ParserDied(f"The page could not be rasterised: {reason}.")
-        died = range_died(db, kwargs["range_id"], charge=True, error=error, **limits)
+        died = range_died(db, kwargs["range_id"], charge=charge, error=error, **limits)
         if died is not None:
             job = get_job_row(db, died.job_id)
             shared.dispatch.ranges(died.job_id, died.range_ids, job["priority"])
             shared.flow.after(died.progress)
     elif task_name == TaskName.OCR:
         job_id = UUID(task_id)
-        if inspect_died(db, job_id, charge=True, **limits):
+        if inspect_died(db, job_id, charge=charge, **limits):
             shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"])
     elif task_name == TaskName.FINISH:
         job_id = UUID(kwargs["job_id"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-WORDS = (
+PROSE = (
     "the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one"
     " were all their there when we him been has would more if no out so said what up its about into than them can only"
     " other new some could time these two may then do first any my now such like our over man me even most made after"
@@ -23,10 +23,9 @@ WORDS = (
     " three invoice payment customer delivery quantity agreement quarterly temperature pressure measurement analysis"
     " section committee university government development information available international different economic"
     " programme performance environment responsibility knowledge technology structure significant"
-).split()  # noqa: SIM905 - words are read more easily than a list of them
-NAMES = (
-    "Miller Garcia Novak Okafor Lindqvist Tanaka Fischer Rossi Kowalski O'Brien Dubois Yilmaz Hansen Pereira".split()
-)  # noqa: SIM905
+)
+SURNAMES = "Miller Garcia Novak Okafor Lindqvist Tanaka Fischer Rossi Kowalski O'Brien Dubois Yilmaz Hansen Pereira"
+WORDS, NAMES = PROSE.split(), SURNAMES.split()
 CHINESE = (  # two characters a word
     "系统数据处理文字识别服务页面结果时间用户公司合同付款发票数量价格中国北京上海研究技术发展国家经济社会文化"
     "学生老师问题方法工作生活世界历史科学环境城市农村市场企业管理信息网络安全质量标准报告分析测量温度压力"

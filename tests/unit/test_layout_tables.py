@@ -48,6 +48,19 @@ def test_a_wrapped_cell_is_put_together() -> None:
     assert tables_in(read(lines).markdown)[0][1] == ["Blue chairs with arms", "4", "120.00"]
 
 
+def test_cells_set_in_the_middle_of_a_wrapped_one_share_its_row() -> None:
+    lines = rows_of([HEADER, *BODY], pitch=90)
+    lines = [cell for cell in lines if cell.text != "Tables"]
+    lines += [line(100, 280 - 15, "Tables of oak,"), line(100, 280 + 15, "round")]
+    assert tables_in(read(lines).markdown)[0][2] == ["Tables of oak, round", "", "99.50"]
+
+
+def test_striped_rows_stay_one_table_whose_header_is_its_first_row() -> None:
+    stripes = Rules([Rule(140, 90, 700), Rule(185, 90, 700), Rule(230, 90, 700)], [])
+    under = column(100, 320, "A paragraph that goes right under all of it, from edge to edge.")
+    assert tables_in(read(rows_of([HEADER, *BODY]) + under, stripes).markdown) == [[HEADER, *BODY]]
+
+
 def test_sums_under_a_table_do_not_add_columns_to_it() -> None:
     sums = [line(300, 330, "Sum"), line(450, 330, "226.75"), line(300, 365, "Tax"), line(450, 365, "43.08")]
     assert tables_in(read(rows_of([HEADER, *BODY]) + sums).markdown) == [[HEADER, *BODY]]

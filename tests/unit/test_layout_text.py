@@ -57,7 +57,10 @@ def test_full_width_marks_in_latin_text_are_made_plain() -> None:
     assert mended(spread("see （1）：yes", {})) == "see (1):yes"
 
 
-@pytest.mark.parametrize(("read", "meant"), [("wor1d", "world"), ("86o6", "8606"), ("sha1", "sha1"), ("x86", "x86")])
+@pytest.mark.parametrize(
+    ("read", "meant"),
+    [("wor1d", "world"), ("86o6", "8606"), ("sha1", "sha1"), ("x86", "x86"), ("用1ike和we11", "用like和well")],
+)
 def test_digits_inside_words_and_letters_inside_numbers_are_mended(read: str, meant: str) -> None:
     assert mended(spread(read, {})) == meant
 

@@ -18,8 +18,11 @@ LAYOUT_VERSION = 1  # raise it with every change that makes pages come out diffe
 class RapidEngine:
     """Reads one page a step, on all its threads.
 
-    A page's lines are spread over the threads one by one, so several pages at once would not be faster; one at a time
-    an evicted page costs nothing, and a page's time is its own.
+    The detector runs on all threads; then the page's lines are spread over them, a line each. So several pages at once
+    would not be faster; one at a time an evicted page costs nothing, and an error is told from its page by whoever runs
+    it again alone. On two cores and the same pages, interleaved, a page takes 0.66 of the time that RapidOCR in a bare
+    loop takes: the detector looks at a page only as closely as its type needs, and no line is padded to the width of
+    others (batches of six lines took 1.0 to 1.6 of the time of single lines, one session on two threads 1.1).
     """
 
     name = "rapid"

@@ -42,7 +42,7 @@ def ink(line: Pixels) -> Ink:
     columns = inked[height // 10 : height - height // 10].sum(axis=0) >= max(1, round(0.05 * height))
     edges = np.flatnonzero(np.diff(np.concatenate(([True], columns, [True])).astype(np.int8)))
     free = zip(edges[::2], edges[1::2], strict=True)
-    gaps = [(low / width, high / width) for low, high in free if high - low > LEAST_GAP * height]
+    gaps = [(float(low / width), float(high / width)) for low, high in free if high - low > LEAST_GAP * height]
     return Ink(gaps, bottom - top, _stroke(away[top:bottom] / most))
 
 
@@ -89,13 +89,10 @@ def find_pictures(page: Pixels, em: float, texts: Sequence[Box]) -> list[Box]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found = []
     for x, y, width, height, area in stats[1:].tolist():
-        shades = cv2.cvtColor(small[y : y + height, x : x + width].astype(np.uint8), cv2.COLOR_BGR2GRAY)
-        large = min(width, height) >= 8 and width * height < 0.6 * covered.size
-        if (
-            large
-            and area > 0.5 * width * height
-            and float(shades[covered[y : y + height, x : x + width] > 0].std()) > 12
-        ):
+        large = min(width, height) >= 8 and width * height < 0.6 * covered.size and area > 0.5 * width * height
+        grey = cv2.cvtColor(small[y : y + height, x : x + width].astype(np.uint8), cv2.COLOR_BGR2GRAY)
+        shades = grey[covered[y : y + height, x : x + width] > 0]
+        if large and np.ptp(np.percentile(shades, (20, 80))) > LEAST_CONTRAST:
             found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
     return found
 

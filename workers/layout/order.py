@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from workers.layout.lines import Box, Line, in_rows
+from workers.layout.gutters import between, gaps, outside, union
+from workers.layout.lines import Line, in_rows
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull
 from workers.layout.rules import Rule, Rules
 from workers.layout.tables import Span, aligned_share, aligned_table, column_of, continued, wraps
@@ -50,9 +51,13 @@ class Order:
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
         """Whether the gutters on both sides of a rule are not those of one table."""
-        over, under = self._gutters(above[-3:]), self._gutters(below[:3])
-        both = self._gutters(above[-3:] + below[:3])
-        return bool(both) and len(both) < max(len(over), len(under))
+        if len(above[-1]) > 1 and len(below[0]) > 1 and not self._fewer(above[-1:], below[:1]):
+            return False
+        return bool(self._gutters(above[-3:] + below[:3])) and self._fewer(above[-3:], below[:3])
+
+    def _fewer(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether rows have fewer gutters together than alone."""
+        return len(self._gutters(above + below)) < max(len(self._gutters(above)), len(self._gutters(below)))
 
     def _gutters(self, rows: list[Row]) -> list[Span]:
         return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
@@ -73,9 +78,9 @@ class Order:
             free: list[Span] = []
             for end in range(start, len(rows) + 1):
                 grown = (
-                    _union([*taken, *((piece.box.x1, piece.box.x2) for piece in rows[end])]) if end < len(rows) else []
+                    union([*taken, *((piece.box.x1, piece.box.x2) for piece in rows[end])]) if end < len(rows) else []
                 )
-                left = _between(grown)
+                left = between(grown)
                 for gap in free:
                     if gap not in left:
                         worth = self._worth(rows[start:end], gap)
@@ -102,14 +107,19 @@ class Order:
         least = max(LEAST_GUTTER * self.em, 0.6 * min(gutter[1] - gutter[0], 2 * ENOUGH_GUTTER * self.em))
         for step in (1, -1):
             while 0 <= (at := end if step > 0 else start - 1) < len(rows):
-                left = _between(
-                    _union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)])
-                )
-                if not left or max(high - low for low, high in left) < least:
+                left = between(union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)]))
+                widest = max(left, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
+                if widest[1] - widest[0] >= least:
+                    gutter = widest
+                elif not self._same_columns(rows[start:end], rows[at]):
                     break
-                gutter = max(left, key=lambda gap: gap[1] - gap[0])
                 start, end = (start, end + 1) if step > 0 else (start - 1, end)
         return start, end
+
+    def _same_columns(self, band: list[Row], row: Row) -> bool:
+        """Whether a row with cells keeps all the gutters of a band with at least three columns."""
+        gutters = len(self._gutters(band))
+        return gutters >= 2 and len(row) > 1 and len(self._gutters([*band, row])) == gutters
 
     def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
         """A band without the headings, alone in their rows, that stand over and under it."""
@@ -125,7 +135,7 @@ class Order:
 
     def _columns(self, rows: list[Row]) -> list[Group]:
         """The groups of a band: its columns one after the other, or a table, or row by row."""
-        spans = _outside(self._gutters(rows), hull([piece for row in rows for piece in row]))
+        spans = outside(self._gutters(rows), hull([piece for row in rows for piece in row]))
         pieces = [piece for row in rows for piece in row]
         columns = [[piece for piece in pieces if column_of(piece.box, spans) == at] for at in range(len(spans))]
         lines = [[piece for piece in column if isinstance(piece, Line)] for column in columns]
@@ -160,7 +170,7 @@ class Order:
         """The columns of a table, by its rows that have most of their cells."""
         most = max(len(row) for row in rows)
         full: list[Row] = [list(row) for row in rows if len(row) >= 0.6 * most]
-        return _outside(self._gutters(full), hull([line for row in full for line in row]))
+        return outside(self._gutters(full), hull([line for row in full for line in row]))
 
     def _is_table(self, rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
         if not self.tables or len(spans) < 2:
@@ -209,31 +219,6 @@ def merged(groups: Sequence[Group]) -> list[Group]:
 def _goes_on(above: Flow, below: Flow) -> bool:
     over, under = hull(above.rows[-1]), hull(below.rows[0])
     return 0 < under.middle[1] - over.y2 < 1.3 * over.height and abs(under.x1 - over.x1) < over.height
-
-
-def gaps(rows: Sequence[Sequence[Piece]]) -> list[Span]:
-    """The stretches, left to right, between the first and the last piece that no piece of any row covers."""
-    return _between(_union([(piece.box.x1, piece.box.x2) for row in rows for piece in row]))
-
-
-def _union(spans: Sequence[Span]) -> list[Span]:
-    union: list[Span] = []
-    for low, high in sorted(spans):
-        if union and low <= union[-1][1]:
-            union[-1] = (union[-1][0], max(union[-1][1], high))
-        else:
-            union.append((low, high))
-    return union
-
-
-def _between(union: Sequence[Span]) -> list[Span]:
-    return [(before[1], after[0]) for before, after in pairwise(union)]
-
-
-def _outside(gutters: Sequence[Span], box: Box) -> list[Span]:
-    """The columns that gutters leave of a box."""
-    edges = [box.x1, *(edge for gutter in gutters for edge in gutter), box.x2]
-    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _only_frames(row: Row) -> bool:

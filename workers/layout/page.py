@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ocr_tasks.contract import Block, OcrOptions, PageResult
 from workers.layout.blocks import Block as Made
 from workers.layout.blocks import blocks_of, usual_type
-from workers.layout.lines import Box, Line, split_wide
+from workers.layout.lines import Box, Line, in_rows, split_wide
 from workers.layout.markdown import render
 from workers.layout.order import Order
 from workers.layout.pieces import Figure, Frame, Group, Piece, hull
@@ -66,7 +66,7 @@ def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:
     parts = list(parts)
     for box in sorted(boxes, key=lambda box: box.width * box.height):
         held = [part for part in parts if box.holds(part.box)]
-        if len(held) < 2 or len(held) > 0.9 * len(parts) or len({round(part.box.middle[1] / 8) for part in held}) < 2:
+        if len(held) < 2 or len(held) > 0.9 * len(parts) or len(in_rows(held)) < 2:
             continue
         over = hull(held)
         if over.x1 < box.x1 - 8 or over.x2 > box.x2 + 8:

@@ -48,7 +48,7 @@ def _mended(line: Line, beside_chinese: float) -> Line:
     else:
         placed = [(HALF_WIDTH.get(character, character), place) for character, place in placed]
     placed = _spaced(placed, line, beside_chinese)
-    text = _digits_and_letters("".join(character for character, _ in placed))
+    text = _digits_and_letters("".join(character for character, _ in placed), chinese > 0)
     return replace(line, text=text, places=tuple(place for _, place in placed))
 
 
@@ -101,8 +101,12 @@ def _least_gap(before: str, after: str, around: str, beside_chinese: float) -> f
     return float("inf") if " " in around else BETWEEN_WORDS
 
 
-def _digits_and_letters(text: str) -> str:
-    """A one inside a word is an l, an l or o inside a number a digit; of the same length."""
-    text = re.sub(r"(?<![\w])([a-z]+)1([a-z]+)(?![\w])", r"\1l\2", text)
+def _digits_and_letters(text: str, chinese: bool) -> str:
+    """A one inside a word is an l, an l or o inside a number a digit; of the same length.
+
+    The Latin letters of Chinese fonts look more alike: there a word may begin or end with such an l.
+    """
+    inside = r"[1a-z]*[a-z]{2}[1a-z]*" if chinese else r"[a-z]+1[a-z]+"
+    text = re.sub(rf"(?<![A-Za-z0-9_]){inside}(?![A-Za-z0-9_])", lambda word: word[0].replace("1", "l"), text)
     text = re.sub(r"(?<=\d)[oO](?=\d)", "0", text)
     return re.sub(r"(?<=\d)l(?=\d)", "1", text)

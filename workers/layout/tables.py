@@ -74,7 +74,7 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     """For each row of lines, whether it goes on with the table row above it; the first `sure` rows are the table's.
 
     Rows of a table stand further apart than the lines of a wrapped cell; where they do not, a row without a first cell
-    goes on with cells that are full to their edge.
+    goes on with cells that are full to their edge. Rows that reach into each other are one.
     """
     if not rows:
         return []
@@ -91,6 +91,7 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
         goes_on = goes_on and not any(numeric(line.text) or MARKER.match(line.text) for line in row)
         if not apart and at < len(inner):
             goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
+        goes_on = goes_on or boxes[at].overlap_y(boxes[at + 1]) > 0.25 * row[0].em
         answers.append(goes_on)
         filled = filled | here if goes_on else here
     return answers

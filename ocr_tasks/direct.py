@@ -58,14 +58,12 @@ def inline_source(content: bytes, filename: str | None) -> dict[str, Any]:
 def store_source(blobs: BlobStore, given: DirectSource, *, limit_bytes: int) -> Source:
     """What a job's row says of its source: bytes from the message are stored, a blob is looked at.
 
-    Raises EmptySource, UnsupportedMediaType, TooLarge (more than `limit_bytes`), InvalidOption, BlobMissing, StorageFull.
+    Raises EmptySource, UnsupportedMediaType, InvalidOption, BlobMissing, StorageFull, TooLarge above `limit_bytes`.
     """
     if given.blob is None:
         content = given.content()
         media_type = require_accepted(content[:HEAD_BYTES], given.filename)
-        return Source(
-            blob=blobs.put(content), media_type=media_type, size_bytes=len(content), filename=given.filename
-        )
+        return Source(blob=blobs.put(content), media_type=media_type, size_bytes=len(content), filename=given.filename)
     head, size_bytes = look_at(blobs, given.blob)
     media_type = require_accepted(head, given.filename)
     check_size(size_bytes, limit_bytes)
@@ -97,7 +95,9 @@ def parse_task_id(given: str) -> UUID:
     """
     if not is_job_id(given):
         shown = str(given)[:80]
-        raise InvalidId(f"The task id {shown!r} is not a UUID in lower case with hyphens, as uuid4() gives.", value=shown)
+        raise InvalidId(
+            f"The task id {shown!r} is not a UUID in lower case with hyphens, as uuid4() gives.", value=shown
+        )
     return UUID(given)
 
 

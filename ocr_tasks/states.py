@@ -7,6 +7,7 @@ had in its socket would otherwise let a late PROGRESS overwrite the end.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -87,7 +88,11 @@ def failure_meta(task_id: str, problem: Problem) -> Meta:
 
 def revoked_meta(task_id: str) -> Meta:
     """REVOKED: the job was cancelled."""
-    error = {"exc_type": "TaskRevokedError", "exc_module": "celery.exceptions", "exc_message": ["the job was cancelled"]}
+    error = {
+        "exc_type": "TaskRevokedError",
+        "exc_module": "celery.exceptions",
+        "exc_message": ["the job was cancelled"],
+    }
     return _meta(task_id, State.REVOKED, error)
 
 
@@ -102,6 +107,11 @@ def _meta(task_id: str, state: State, result: object, **more: object) -> Meta:
         "date_done": date_done,
         **more,
     }
+
+
+# Says since when Redis remembers, and which run of the server said so: one that was emptied, or started again from an
+# old copy, says otherwise.
+MEMORY_KEY = "lightdom-ocr:remembers-since"
 
 
 class States:
@@ -128,6 +138,24 @@ class States:
         except redis.RedisError as error:
             raise ServiceUnavailable("Redis is not reachable.") from error
         return bool(stored)
+
+    def remembers_since(self, clock: Callable[[], datetime]) -> datetime:
+        """States that were stored before this time may be forgotten; raises ServiceUnavailable.
+
+        clock: asked after a first mark was set, so that whoever empties Redis meanwhile takes the mark away as well.
+        """
+        try:
+            run = str(self.redis.info("server")["run_id"])
+            known = self.redis.get(MEMORY_KEY)
+            said_by, _, since = known.decode().partition(" ") if isinstance(known, bytes) else ("", "", "")
+            if said_by == run:
+                return datetime.fromisoformat(since)
+            self.redis.set(MEMORY_KEY, "nothing yet")
+            now = clock()
+            self.redis.set(MEMORY_KEY, f"{run} {now.isoformat()}", xx=True)
+        except redis.RedisError as error:
+            raise ServiceUnavailable("Redis is not reachable.") from error
+        return now
 
     def get(self, task_id: str) -> Meta | None:
         """What is known of a task; raises ServiceUnavailable."""

@@ -98,7 +98,7 @@ class PageCounts(Wire):
 
 
 class JobProgress(Wire):
-    """How far a job is. `status` is None while nothing is known: it waits, or nobody ever took it, or it is forgotten."""
+    """How far a job is. `status` is None while nothing is known: it waits, or its message or state was lost."""
 
     status: Status | None = None
     total: int | None = None
@@ -119,7 +119,7 @@ class JobResult(Wire):
     blob_url: str | None = Field(None, exclude=True)
 
     def text(self) -> str:
-        """The whole text in the format asked for; raises BlobMissing, InvalidRequest without a blob store to look in."""
+        """The whole text in the format asked for; raises BlobMissing, or InvalidRequest while OCR_BLOB_URL is unset."""
         if self.content is not None:
             return self.content
         if self.blob is None or self.blob_url is None:

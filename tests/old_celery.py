@@ -22,16 +22,8 @@ def python_with_celery(release: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         # pip is run from outside: an environment without one of its own is made in a moment.
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            str(python),
-            "install",
-            "--quiet",
-            f"celery[redis]=={release}.*",
-        ]
+        wanted = [f"celery[redis]=={release}.*", "packaging"]  # which its kombu needs and may not ask for
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *wanted]
         installed = subprocess.run(pip, capture_output=True, text=True, timeout=240, check=False)
         if installed.returncode != 0:
             assert not os.environ.get("CI"), f"pip could not install Celery {release}:\n{installed.stderr[-2000:]}"

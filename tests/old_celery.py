@@ -22,7 +22,8 @@ def python_with_celery(release: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         # pip is run from outside: an environment without one of its own is made in a moment.
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        wanted = [f"celery[redis]=={release}.*", "packaging"]  # which its kombu needs and may not ask for
+        # With the kombu of its time: a newer one wants a newer client of Redis than this Celery allows.
+        wanted = [f"celery[redis]=={release}.*", f"kombu[redis]=={release}.*"]
         pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *wanted]
         installed = subprocess.run(pip, capture_output=True, text=True, timeout=240, check=False)
         if installed.returncode != 0:

@@ -14,31 +14,20 @@ from __future__ import annotations
 
 import io
 import os
-import time
 import uuid
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
-from pydantic import Field
 from redis.exceptions import RedisError
 
 from ocr_tasks.app import make_app
 from ocr_tasks.blobs import BlobStore
-from ocr_tasks.contract import (
-    Format,
-    OcrOptions,
-    Status,
-    TaskName,
-    Wire,
-    check_operations,
-    parse_options,
-    prepare_queue,
-)
+from ocr_tasks.contract import OcrOptions, TaskName, check_operations, parse_options, prepare_queue
 from ocr_tasks.direct import (
     INLINE_BYTES,
     check_size,
@@ -47,89 +36,28 @@ from ocr_tasks.direct import (
     parse_direct_source,
     parse_task_id,
 )
-from ocr_tasks.dispatch import Dispatcher
-from ocr_tasks.errors import InvalidRequest, OcrError, Problem, ServiceUnavailable, TooLarge
+from ocr_tasks.errors import ServiceUnavailable, TooLarge
+from ocr_tasks.following import Job, JobCancelled, JobFailed, JobNotOver, JobProgress, JobResult
 from ocr_tasks.media import HEAD_BYTES, require_accepted
 from ocr_tasks.settings import Settings, get_settings
-from ocr_tasks.states import State, States
+from ocr_tasks.states import States
+
+__all__ = [
+    "Client",
+    "Document",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobNotOver",
+    "JobProgress",
+    "JobResult",
+    "default_client",
+    "job",
+    "ocr",
+]
 
 Document = bytes | Path | BinaryIO | str
 """Bytes, the path of a file, a file opened for reading bytes, or the key of a blob in the shared blob store."""
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
-
-
-class JobFailed(OcrError):
-    """The job failed; `problem()` is the problem document that says why, `reason` its code."""
-
-    code, title, status = "job_failed", "The job failed", 422
-
-    def __init__(self, detail: str | None = None, *, problem: Problem | None = None) -> None:
-        super().__init__(detail)
-        self._problem = problem
-
-    @property
-    def reason(self) -> str:
-        return str(self.problem()["code"])
-
-    def problem(self) -> Problem:
-        return self._problem or super().problem()
-
-
-class JobCancelled(OcrError):
-    """The job was cancelled and has no result."""
-
-    code, title, status = "job_cancelled", "The job was cancelled", 409
-
-
-class JobNotOver(OcrError, TimeoutError):
-    """`get` waited as long as it was told to; the job may still go on."""
-
-    code: ClassVar[str] = "job_not_over"
-    title: ClassVar[str] = "The job is not over yet"
-    status: ClassVar[int] = 504
-    retryable: ClassVar[bool] = True
-
-
-class PageCounts(Wire):
-    total: int | None
-    succeeded: int
-    failed: int
-
-
-class JobProgress(Wire):
-    """How far a job is. `status` is None while nothing is known: it waits, or its message or state was lost."""
-
-    status: Status | None = None
-    total: int | None = None
-    succeeded: int = 0
-    failed: int = 0
-
-
-class JobResult(Wire):
-    """What a job gave. A text of more than `INLINE_BYTES` has no `content`, only its key in the shared blob store."""
-
-    job_id: UUID
-    status: Status
-    pages: PageCounts
-    format: Format
-    content: str | None
-    blob: str | None
-    size_bytes: int | None
-    blob_url: str | None = Field(None, exclude=True)
-
-    def text(self) -> str:
-        """The whole text in the format asked for; raises BlobMissing, or InvalidRequest while OCR_BLOB_URL is unset."""
-        if self.content is not None:
-            return self.content
-        if self.blob is None or self.blob_url is None:
-            raise InvalidRequest(
-                f"The result has {self.size_bytes} bytes and lies in the shared blob store. "
-                "Set OCR_BLOB_URL to the one that the workers use.",
-                value=self.size_bytes,
-                limit=INLINE_BYTES,
-            )
-        return BlobStore(self.blob_url).get(self.blob).decode()
 
 
 @dataclass(frozen=True)
@@ -165,11 +93,11 @@ class Client:
         named = filename or _name_of(source)
         payload = parse_direct_source(self._source(source, named))
         self._send(task_id, payload.model_dump(by_alias=True, exclude_none=True), chosen)
-        return Job(task_id, self)
+        return Job(task_id, self.settings, self.app, self.states)
 
     def job(self, job_id: UUID | str) -> Job:
         """An earlier job, by its id; raises InvalidId."""
-        return Job(parse_task_id(str(job_id)), self)
+        return Job(parse_task_id(str(job_id)), self.settings, self.app, self.states)
 
     def _source(self, source: Document, filename: str | None) -> dict[str, Any]:
         if isinstance(source, str):
@@ -224,69 +152,6 @@ class Client:
             raise ServiceUnavailable(
                 f"The message could not be sent, or nobody confirmed it. Sending again with job_id='{job_id}' is safe."
             ) from error
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job that was sent; `id` is the task's id as well."""
-
-    id: UUID
-    client: Client = field(repr=False, compare=False)
-
-    def get(self, timeout: float | None = None) -> JobResult:
-        """Wait until the job is over; a Redis that is away for a while is waited for.
-
-        timeout (float): in seconds; None waits for as long as it takes.
-        Raises JobFailed, JobCancelled, or JobNotOver (a TimeoutError) when the time is up.
-        """
-        give_up_at = None if timeout is None else time.monotonic() + timeout
-        pause_s, trouble = FIRST_PAUSE_S, ""
-        while True:
-            try:
-                meta, trouble = self.client.states.get(str(self.id)), ""
-            except ServiceUnavailable as error:
-                meta, trouble = None, f" {error.detail}"
-            if meta is not None and (result := self._result(meta)) is not None:
-                return result
-            left_s = pause_s if give_up_at is None else give_up_at - time.monotonic()
-            if left_s <= 0:
-                raise JobNotOver(f"Job {self.id} is not over after {timeout:g} s.{trouble}", value=timeout)
-            time.sleep(min(pause_s, left_s))
-            pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
-
-    def progress(self) -> JobProgress:
-        """How far the job is, as far as it was told last; raises ServiceUnavailable."""
-        meta = self.client.states.get(str(self.id))
-        if meta is None:
-            return JobProgress()
-        if meta["status"] == State.PROGRESS:
-            return JobProgress(**meta["result"])
-        if meta["status"] == State.SUCCESS:
-            return JobProgress(status=Status.SUCCEEDED, **meta["result"]["pages"])
-        return JobProgress(status=Status.CANCELLED if meta["status"] == State.REVOKED else Status.FAILED)
-
-    def cancel(self) -> None:
-        """End the job, or keep it from beginning; one that is over stays as it is. Raises ServiceUnavailable.
-
-        The message is durable: it waits for a worker. The workers that are there are told at once as well.
-        """
-        if not Dispatcher(self.client.app).cancel(self.id):
-            raise ServiceUnavailable("The message could not be sent.")
-        try:
-            self.client.app.control.revoke(str(self.id))
-        except (OperationalError, RedisError, OSError):
-            return
-
-    def _result(self, meta: dict[str, Any]) -> JobResult | None:
-        if meta["status"] == State.SUCCESS:
-            return JobResult(**meta["result"], blob_url=self.client.settings.blob_url)
-        if meta["status"] == State.REVOKED:
-            raise JobCancelled(f"Job {self.id} was cancelled.")
-        if meta["status"] == State.FAILURE:
-            problem = meta.get("problem")  # not there when Celery itself failed the task
-            detail = problem["detail"] if problem else str(meta["result"])[:500]
-            raise JobFailed(detail, problem=problem)
-        return None
 
 
 def ocr(

@@ -145,7 +145,7 @@ class States:
         clock: asked after a first mark was set, so that whoever empties Redis meanwhile takes the mark away as well.
         """
         try:
-            run = str(self.redis.info("server")["run_id"])
+            run = str(self.redis.info("server").get("run_id", "unnamed"))
             known = self.redis.get(MEMORY_KEY)
             said_by, _, since = known.decode().partition(" ") if isinstance(known, bytes) else ("", "", "")
             if said_by == run:

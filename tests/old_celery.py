@@ -24,7 +24,7 @@ def python_with_celery(release: str) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         # With the kombu of its time: a newer one wants a newer client of Redis than this Celery allows.
         wanted = [f"celery[redis]=={release}.*", f"kombu[redis]=={release}.*"]
-        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *wanted]
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", *wanted]
         installed = subprocess.run(pip, capture_output=True, text=True, timeout=240, check=False)
         if installed.returncode != 0:
             assert not os.environ.get("CI"), f"pip could not install Celery {release}:\n{installed.stderr[-2000:]}"

@@ -8,10 +8,12 @@ import json
 import sys
 import time
 import uuid
+from typing import Any
 
 import celery
 from celery import Celery, signature
 from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
 
 OCR, QUEUE = "ocr_tasks.ocr", "prepare.interactive"
 
@@ -22,12 +24,12 @@ def main() -> None:
     app = Celery(broker=url, backend=url)
     app.conf.update(broker_connection_timeout=5, redis_socket_timeout=10)
 
-    def send(source, options=None, task_id=None, **how):
+    def send(source: Any, options: Any = None, task_id: str | None = None, **how: Any) -> AsyncResult:
         task_id = task_id or str(uuid.uuid4())
         kwargs = {"source": source, "options": options or {}}
         return app.send_task(OCR, kwargs=kwargs, task_id=task_id, queue=QUEUE, **how)
 
-    def outcome(result):
+    def outcome(result: AsyncResult) -> dict[str, Any]:
         try:
             return {"id": result.id, "state": "SUCCESS", "result": result.get(timeout=40, interval=0.1)}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what the caller would see

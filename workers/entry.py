@@ -16,7 +16,7 @@ from celery.backends.base import DisabledBackend
 from ocr_tasks.app import app
 from ocr_tasks.contract import OcrOptions, check_operations, parse_options
 from ocr_tasks.direct import DirectSource, parse_direct_source, parse_task_id, store_source
-from ocr_tasks.errors import InvalidOption, InvalidRequest, NotFound, OcrError, UnknownField
+from ocr_tasks.errors import InvalidOption, InvalidRequest, NotFound, OcrError, ParserDied, UnknownField
 from ocr_tasks.jobs.submitting import create_job
 from ocr_tasks.jobs.views import get_job_row
 from workers.prepare import inspect_job
@@ -124,6 +124,12 @@ def _refuse(runtime: Runtime, request: Context, links: dict[str, Any], error: Oc
         app.backend.mark_as_failure(request.id, reason, request=told, call_errbacks=False)
     runtime.publisher.refuse(request.id, error)
     return f"refused: {error.code}"
+
+
+def fail_unstored(runtime: Runtime, job_id: UUID, reason: str) -> None:
+    """A child died over a direct caller's message; its caller is told, unless there is a row, which knows better."""
+    if not _exists(runtime, job_id):
+        runtime.publisher.refuse(str(job_id), ParserDied(f"The message could not be taken in: {reason}."))
 
 
 def _links_of(request: Context) -> tuple[dict[str, Any], list[str]]:

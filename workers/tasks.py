@@ -22,7 +22,7 @@ from ocr_tasks.errors import OcrError, ParserDied
 from ocr_tasks.jobs.finishing import finish_died
 from ocr_tasks.jobs.preparing import inspect_died, range_died
 from ocr_tasks.jobs.views import get_job_row
-from workers.entry import NoBackend, enter
+from workers.entry import NoBackend, enter, fail_unstored
 from workers.finish import finish_job
 from workers.node import Node
 from workers.pages import read_page
@@ -73,10 +73,12 @@ def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str
             job = get_job_row(db, died.job_id)
             shared.dispatch.ranges(died.job_id, died.range_ids, job["priority"])
             shared.flow.after(died.progress)
-    elif task_name == TaskName.OCR:
+    elif task_name == TaskName.OCR and is_job_id(task_id):
         job_id = UUID(task_id)
         if inspect_died(db, job_id, charge=True, **limits):
             shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"])
+        elif kwargs:
+            fail_unstored(shared, job_id, reason)
     elif task_name == TaskName.FINISH:
         job_id = UUID(kwargs["job_id"])
         if finish_died(db, job_id):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,12 +19,12 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from celery import chain, chord, signature
+from celery import chain, chord, group, signature
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from ocr_tasks.blobs import BlobStore
-from ocr_tasks.client import Client, JobCancelled, JobFailed, JobNotOver
+from ocr_tasks.client import Client, Job, JobCancelled, JobFailed, JobNotOver, JobProgress
 from ocr_tasks.contract import Kind, Priority, Status, TaskName
 from ocr_tasks.direct import INLINE_BYTES
 from ocr_tasks.errors import (
@@ -45,6 +49,9 @@ pytestmark = pytest.mark.stack
 
 OCR, QUEUE = str(TaskName.OCR), "prepare.interactive"
 TEXT = {"format": "text"}
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON_EXAMPLES = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,10 @@ def send(caller: Client, source: object, options: object = TEXT, **how: Any) -> 
 
 def rest(stack: StackUnderTest, job_id: str) -> httpx.Response:
     return httpx.get(f"{stack.url}/api/jobs/{job_id}")
+
+
+def wait_for_row(stack: StackUnderTest, job_id: str) -> None:
+    until(lambda: rest(stack, job_id).is_success, what=f"the row of {job_id}")
 
 
 def forget(stack: StackUnderTest, job_id: uuid.UUID) -> None:
@@ -166,6 +177,16 @@ def test_a_redis_that_is_away_is_waited_for_and_sending_says_so(caller: Client) 
         gone.job(uuid.uuid4()).get(timeout=0.3)
     with pytest.raises(ServiceUnavailable, match="Sending again with job_id="):
         gone.ocr(tiff(1))
+
+
+@pytest.mark.parametrize("example", PYTHON_EXAMPLES)
+def test_what_the_readme_tells_direct_callers_to_run_runs(stack: StackUnderTest, example: str) -> None:
+    run = [sys.executable, "-c", example]
+    ran = subprocess.run(
+        run, cwd=ROOT, env={**os.environ, **stack.environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"page of \d+ by \d+", ran.stdout)
 
 
 # -- refused before anything is sent ---------------------------------------------
@@ -263,13 +284,34 @@ def test_a_chain_or_chord_over_an_entry_task_fails_where_its_caller_waits(caller
         chord([entry(), entry()], body.clone(), app=caller.app).apply_async().get(timeout=20)
 
 
+def test_an_entry_task_may_stand_in_a_group_or_last_in_a_chain(caller: Client) -> None:
+    def entry(width: int) -> Any:
+        kwargs = {"source": inline(tiff(1, first_width=width)), "options": TEXT}
+        return signature(OCR, kwargs=kwargs, queue=QUEUE, task_id=str(uuid.uuid4()), app=caller.app, immutable=True)
+
+    first = signature(str(TaskName.CANCEL), kwargs={"job_id": str(uuid.uuid4())}, queue=QUEUE, app=caller.app)
+    last = chain(first, entry(70), app=caller.app).apply_async().get(timeout=20)
+    both = group([entry(71), entry(72)], app=caller.app).apply_async().get(timeout=20)
+    assert [result["content"] for result in (last, *both)] == [expected_text(width, 64) for width in (70, 71, 72)]
+
+
 # -- progress, cancel, revoke ---------------------------------------------
+
+
+def further(job: Job, succeeded: int) -> JobProgress:
+    """How far a job is as soon as more of its pages have succeeded."""
+
+    def seen() -> JobProgress | None:
+        progress = job.progress()
+        return progress if progress.succeeded > succeeded else None
+
+    return until(seen, what=f"more than {succeeded} pages")
 
 
 def test_progress_grows_and_cancelling_ends_the_job_for_every_observer(caller: Client, stack: StackUnderTest) -> None:
     job = caller.ocr(light_tiff(600), TEXT)
-    first = until(lambda: (seen := job.progress()).succeeded and seen)
-    later = until(lambda: (seen := job.progress()).succeeded > first.succeeded and seen)
+    first = further(job, 0)
+    later = further(job, first.succeeded)
     assert (later.status, later.total) == ("running", 600)
     job.cancel()
     with pytest.raises(JobCancelled):
@@ -322,7 +364,7 @@ def test_a_job_is_revoked_or_cancelled_while_its_message_still_waits(caller: Cli
     with pytest.raises(JobCancelled):
         cancelled.get(timeout=30)
     for job_id in (revoked.id, str(cancelled.id)):
-        until(lambda job_id=job_id: rest(stack, job_id).is_success, what="the row")  # REVOKED is told before it
+        wait_for_row(stack, job_id)  # REVOKED is told before it
         job = stack.ended(job_id)
         assert (job["status"], job["pages"]["succeeded"]) == ("cancelled", 0)
 

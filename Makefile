@@ -24,6 +24,9 @@ up: $(VENV)/.stack ## Run the whole service on this machine until Ctrl-C
 test: $(VENV)/.dev ## Run the tests (PYTEST="-k word" chooses)
 	@$(RUN) pytest $(PYTEST)
 
+bench: $(VENV)/.dev ## Measure the spine (close everything else first; BENCH="batcher --json FILE")
+	@$(RUN) tests.benchmarks $(BENCH)
+
 check: $(VENV)/.dev ## Check format, lint and types
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
@@ -77,4 +80,4 @@ if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 fi
 endef
 
-.PHONY: help venv install demo up test check format constraints clean
+.PHONY: help venv install demo up test bench check format constraints clean

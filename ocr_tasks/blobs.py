@@ -94,6 +94,16 @@ class BlobStore:
                     target.write(chunk)
             yield path
 
+    def describe(self, key: str, head_bytes: int) -> tuple[bytes, int]:
+        """The first bytes of a blob and its size in bytes; makes it young again, as putting it would.
+
+        Raises BlobMissing.
+        """
+        if self.local:
+            self._touched(key)
+        with self.open(key) as file:
+            return file.read(head_bytes), file.seek(0, os.SEEK_END)
+
     def exists(self, key: str) -> bool:
         return bool(self.fs.exists(self._path(key)))
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from ocr_tasks.errors import InvalidId, InvalidOption, InvalidPageRange, UnknownField
+from ocr_tasks.errors import InvalidId, InvalidOption, InvalidPageRange, OperationUnavailable, UnknownField
 
 
 class Wire(BaseModel):
@@ -113,21 +113,30 @@ def parse_options(given: dict[str, Any]) -> OcrOptions:
 
     Raises UnknownField, InvalidOption or InvalidPageRange, each naming the field and the value.
     """
-    options = _validated(OcrOptions, given)
+    options = validated(OcrOptions, given)
     if options.pages is not None:
         page_spans(options.pages)
     return options
 
 
-def parse_source(given: dict[str, Any]) -> Source:
-    """A source as a direct caller gave it; raises UnknownField or InvalidOption."""
-    return _validated(Source, given)
+def check_operations(engine: str, options: OcrOptions) -> None:
+    """Refuse what no configured engine can do; raises OperationUnavailable, which says what to configure."""
+    missing = options.operations() - ENGINE_OPERATIONS[engine]
+    if missing:
+        able = [name for name, operations in ENGINE_OPERATIONS.items() if options.operations() <= operations]
+        advice = f"Set OCR_ENGINE={' or '.join(able)}." if able else "No engine of this version can."
+        raise OperationUnavailable(
+            f"`compression` needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, which cannot. {advice}",
+            field="compression",
+            value=True,
+        )
 
 
 _Model = TypeVar("_Model", bound=Wire)
 
 
-def _validated(model: type[_Model], given: dict[str, Any]) -> _Model:
+def validated(model: type[_Model], given: dict[str, Any]) -> _Model:
+    """A model from what a caller gave (camelCase); raises UnknownField or InvalidOption, naming field and value."""
     names = {field.alias or name for name, field in model.model_fields.items()}
     unknown = sorted(set(given) - names)
     if unknown:
@@ -139,7 +148,8 @@ def _validated(model: type[_Model], given: dict[str, Any]) -> _Model:
         first = error.errors(include_url=False, include_context=False)[0]
         field = str(first["loc"][0]) if first["loc"] else ""
         value = first.get("input")
-        raise InvalidOption(f"{field}: {first['msg']}; got {value!r}.", field=field, value=str(value)[:200]) from None
+        got = repr(value)[:200]
+        raise InvalidOption(f"{field}: {first['msg']}; got {got}.", field=field, value=str(value)[:200]) from None
 
 
 def parse_id(given: str) -> UUID:
@@ -181,9 +191,10 @@ class PageResult(Wire):
 
 
 class TaskName(StrEnum):
-    """Names of the Celery tasks. `OCR` is the entry task: its task id is the job's id."""
+    """Names of the Celery tasks. `OCR` is the entry task: its task id is the job's id. Callers send it and `CANCEL`."""
 
     OCR = "ocr_tasks.ocr"
+    CANCEL = "ocr_tasks.cancel"
     PREPARE_RANGE = "ocr_tasks.prepare_range"
     READ_PAGE = "ocr_tasks.read_page"
     FINISH = "ocr_tasks.finish"

@@ -62,6 +62,15 @@ class Dispatcher:
             TaskName.FINISH, _unique(f"{job_id}:finish"), prepare_queue(priority), {"job_id": str(job_id)}
         )
 
+    def cancel(self, job_id: UUID) -> bool:
+        """A job to be cancelled, by whichever preparing worker comes first."""
+        return self._send(
+            TaskName.CANCEL,
+            _unique(f"{job_id}:cancel"),
+            prepare_queue(Priority.INTERACTIVE),
+            {"job_id": str(job_id)},
+        )
+
     def _send(self, name: TaskName, task_id: str, queue: str, kwargs: dict[str, object]) -> bool:
         if time.monotonic() < self._paused_until:
             return False

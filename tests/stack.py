@@ -192,7 +192,15 @@ def tiff(count: int, *, height: int = 64, first_width: int = 65) -> bytes:
 
 def tiff_of(sizes: list[tuple[int, int]]) -> bytes:
     """A TIFF with a grey page for each (width, height) in pixels."""
-    pages = [Image.new("L", size, 255) for size in sizes]
+    return _saved([Image.new("L", size, 255) for size in sizes])
+
+
+def light_tiff(count: int) -> bytes:
+    """A TIFF of 64 pixel pages of about 250 bytes each: many of them fit into a message."""
+    return _saved([Image.new("L", (64, 64), 255)] * count, compression="tiff_deflate")
+
+
+def _saved(pages: list[Image.Image], **how: str) -> bytes:
     file = io.BytesIO()
-    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:], **how)
     return file.getvalue()

@@ -7,9 +7,9 @@ import uuid
 from flask import Blueprint, Response
 from structlog.contextvars import bound_contextvars
 
-from ocr_tasks.contract import OcrOptions
+from ocr_tasks.contract import OcrOptions, check_operations
 from ocr_tasks.errors import ServiceUnavailable
-from ocr_tasks.jobs.submitting import check_operations, create_job
+from ocr_tasks.jobs.submitting import create_job
 from ocr_tasks.jobs.views import JobView, get_job_row, job_view
 from web.intake import form_file, form_options, refuse_unknown_query, store_file
 from web.jobs import result_response

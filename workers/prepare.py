@@ -67,7 +67,7 @@ def inspect_job(runtime: Runtime, job_id: UUID) -> str:
     progress = set_pages(runtime.db, claim, source_pages=source_pages, pages_total=total)
     if progress is None:
         return "refused: the claim was lost"
-    runtime.flow.release(job_id, progress.engine, progress.priority)
+    runtime.flow.after(progress)
     return f"{total} page(s)"
 
 

@@ -67,6 +67,7 @@ class Reconciler:
             self.recover(now)
         self.release()
         self.resend()
+        self.publish()
         if time.monotonic() - self.kept_house_at > HOUSEKEEPING_S:
             self.keep_house()
             self.kept_house_at = time.monotonic()
@@ -137,6 +138,12 @@ class Reconciler:
             dispatch.finish(row.job_id, row.priority)
         else:
             dispatch.entry(row.job_id, row.priority)
+
+    def publish(self) -> None:
+        """What direct callers were not told, or what Redis has forgotten since."""
+        published = self.runtime.publisher.forgotten()
+        if published:
+            log.info("ends_published", jobs=published)
 
     def held_keys(self) -> set[str]:
         """What the messages are about that wait in the queues.

@@ -104,6 +104,13 @@ class BlobStore:
         with self.open(key) as file:
             return file.read(head_bytes), file.seek(0, os.SEEK_END)
 
+    def size_bytes(self, key: str) -> int:
+        """The size of a blob; raises BlobMissing."""
+        try:
+            return int(self.fs.size(self._path(key)))
+        except FileNotFoundError:
+            raise BlobMissing("The stored bytes are gone.", value=key) from None
+
     def exists(self, key: str) -> bool:
         return bool(self.fs.exists(self._path(key)))
 

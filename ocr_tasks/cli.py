@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import entry_points
 
 import click
 
 from ocr_tasks import __version__, commands
+from ocr_tasks.settings import SettingsError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,12 +28,16 @@ def schema() -> None:
 @schema.command()
 def apply() -> None:
     """Create the tables that are missing, in DATABASE_URL; safe to run at every start."""
+    from ocr_tasks.errors import ServiceUnavailable
     from ocr_tasks.jobs.database import Database
     from ocr_tasks.jobs.schema import apply_schema
     from ocr_tasks.settings import get_settings
 
     database = Database(get_settings())
-    apply_schema(database)
+    try:
+        apply_schema(database)
+    except ServiceUnavailable as error:
+        raise click.ClickException(error.detail) from None
     click.echo(f"the tables are in schema {database.schema}")
 
 
@@ -52,7 +58,11 @@ def main() -> None:
             # The light install: these commands need an extra that is not there.
             if (error.name or "").split(".")[0] in ("ocr_tasks", "workers"):
                 raise
-    cli()
+    try:
+        cli()
+    except SettingsError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
 import click
-from pydantic import ValidationError
 
 from ocr_tasks import outputs
 from ocr_tasks.contract import Format, OcrOptions, Priority, Status, page_spans
@@ -17,7 +16,7 @@ from ocr_tasks.errors import InvalidPageRange
 from ocr_tasks.exits import EXIT_CODES, Exit, exit_of, report
 from ocr_tasks.outputs import emit_json, say
 from ocr_tasks.rest import Job, Rest
-from ocr_tasks.settings import environment_name, get_settings
+from ocr_tasks.settings import SettingsError, environment_name, get_settings
 from ocr_tasks.submission import Submission
 
 P = ParamSpec("P")
@@ -47,9 +46,8 @@ def make_rest(server: str | None) -> Rest:
     """The client for the service that was named, else for the configured one; raises click.UsageError."""
     try:
         return Rest(server or get_settings().server_url)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise click.UsageError(f"{first['loc'][0]}: {first['msg']} (in the environment or .env)") from None
+    except SettingsError as error:
+        raise click.UsageError(f"{error} (in the environment or .env)") from None
     except ValueError as error:
         source = "--server" if server else environment_name("server_url")
         raise click.UsageError(f"{source}: {error}") from None

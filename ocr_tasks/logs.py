@@ -10,13 +10,20 @@ import structlog
 
 from ocr_tasks.settings import Settings
 
-NOISY = ("urllib3", "httpx", "httpcore", "PIL", "kombu", "amqp", "celery.worker.strategy", "celery.app.trace")
+NOISY = ("urllib3", "httpx", "httpcore", "PIL", "kombu", "amqp", "celery.worker.strategy", "celery.app.trace",
+         "celery.utils.functional", "markdown_it", "redis", "fsspec", "asyncio")  # fmt: skip
 
 
 def configure_logs(settings: Settings, **context: Any) -> None:
     """Send this process's logs, the libraries' included, to stderr; `context` goes into every line."""
+
+    def add_context(_logger: Any, _method: str, event: Any) -> Any:
+        # Not bound to a context variable: threads that libraries start would not have it.
+        return {**context, **event}
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_context,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -45,4 +52,3 @@ def configure_logs(settings: Settings, **context: Any) -> None:
     root.setLevel(settings.log_level.upper())
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(**context)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EngineName = Literal["rapid"]
@@ -29,7 +29,12 @@ class Settings(BaseSettings):
     """Frozen; built once a process by `get_settings()`, passed on from there."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OCR_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="OCR_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # a URL holds a password
     )
 
     # -- servers
@@ -81,7 +86,7 @@ class Settings(BaseSettings):
     engine_threads: int | None = Field(
         None,
         gt=0,
-        description="Task threads of an engine node. Unset: 8 or three times the engine's capacity, whichever is more.",
+        description="Task threads of an engine node. Unset: 64, or three times the engine's capacity if that is more.",
     )
     cpu_threads: int | None = Field(None, gt=0, description="CPU threads an engine may use. Unset: all cores.")
     compression_ratio: float = Field(
@@ -140,9 +145,10 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _driver(cls, url: str) -> str:
-        if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
+        scheme, separator, rest = url.partition("://")
+        if scheme.split("+")[0] not in ("postgresql", "postgres") or not separator:
             raise ValueError("DATABASE_URL must start with postgresql://")
-        return url.replace("postgres://", "postgresql://", 1)
+        return f"postgresql://{rest}"
 
     @property
     def broker_url(self) -> str:
@@ -161,10 +167,18 @@ class Settings(BaseSettings):
         return int(self.max_page_mpx * 1_000_000)
 
 
+class SettingsError(Exception):
+    """The environment sets something that cannot be; says what, and never to which value."""
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process; raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        raise SettingsError("; ".join(wrong)) from None
 
 
 def environment_name(field: str) -> str:

@@ -10,7 +10,7 @@ from ocr_tasks.settings import Settings, get_settings
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application; gunicorn calls it as `web:create_app()`."""
-    from web import events, health, jobs, ocr, problems, responses
+    from web import events, health, intake, jobs, ocr, problems, responses
     from web.services import Services
 
     settings = settings or get_settings()
@@ -18,8 +18,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=settings.max_upload_bytes, MAX_FORM_PARTS=100)
     app.url_map.strict_slashes = False
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["services"] = Services.of(settings)
+    shared = Services.of(settings)
+    shared.waiters.stop_on_sigterm()
+    app.extensions["services"] = shared
+    app.before_request(intake.lose_patience)
     problems.register(app)
     responses.register(app)
     for blueprint in (ocr.blueprint, jobs.blueprint, events.blueprint, health.blueprint):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import redis
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 
 from ocr_tasks import __version__
 from ocr_tasks.errors import OcrError, ServiceUnavailable
 from ocr_tasks.jobs.nodes import live_capacity
+from web.responses import json_response
 from web.services import Services, services
 
 blueprint = Blueprint("health", __name__)
@@ -19,13 +20,13 @@ blueprint = Blueprint("health", __name__)
 def about() -> Response:
     """What this is."""
     links = {"submit": "/api/ocr/process", "jobs": "/api/jobs", "health": "/healthz", "readiness": "/readyz"}
-    return jsonify({"service": "lightdom-ocr", "version": __version__, "links": links})
+    return json_response({"service": "lightdom-ocr", "version": __version__, "links": links})
 
 
 @blueprint.get("/healthz")
 def health() -> Response:
     """200 while this process answers at all; asks nobody else."""
-    return jsonify({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
 @blueprint.get("/readyz")
@@ -37,7 +38,7 @@ def ready() -> Response:
     if any(outcome != "ok" for outcome in results.values()):
         missing = ", ".join(f"{name}: {outcome}" for name, outcome in results.items() if outcome != "ok")
         raise ServiceUnavailable(f"Not ready: {missing}.", checks=results)
-    return jsonify({"status": "ready", "checks": results})
+    return json_response({"status": "ready", "checks": results})
 
 
 def _outcome(check: Callable[[Services], str], shared: Services) -> str:

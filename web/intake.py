@@ -12,7 +12,15 @@ from ocr_tasks.contract import OcrOptions, Source, parse_options
 from ocr_tasks.errors import InvalidRequest, UnknownField, UnsupportedMediaType
 from ocr_tasks.media import HEAD_BYTES, require_accepted
 
-QUERY_FIELDS = {"wait"}
+# A caller that sends nothing for so long holds a thread for nothing, in seconds.
+STALL_S = 30
+
+
+def lose_patience() -> None:
+    """Let reading the body fail once the caller stalls; gunicorn itself would wait for ever."""
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(STALL_S)
 
 
 def refuse_unknown_query(*known: str) -> None:

@@ -7,7 +7,7 @@ import binascii
 from datetime import datetime
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from ocr_tasks.contract import MEDIA_TYPE_OF_FORMAT, Format, OcrOptions, Status, parse_id
 from ocr_tasks.errors import Conflict, Gone, InvalidOption, InvalidRequest, NotAcceptable, NotReady
@@ -15,7 +15,7 @@ from ocr_tasks.jobs.submitting import cancel_job
 from ocr_tasks.jobs.views import get_job, get_job_row, get_page_row, list_jobs, page_view, parse_status
 from web.intake import refuse_unknown_query
 from web.problems import problem_response
-from web.responses import blob_response, job_response, wire_response
+from web.responses import blob_response, job_response, json_response, wire_response
 from web.services import services
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
@@ -38,7 +38,7 @@ def index() -> Response:
     )
     more = len(found) > limit
     shown = found[:limit]
-    return jsonify(
+    return json_response(
         {
             "jobs": [job.wire() for job in shown],
             "next": _cursor(shown[-1].created_at, shown[-1].id) if more else None,
@@ -122,7 +122,7 @@ def _page_no(given: str) -> int:
 
 
 def _limit(given: str) -> int:
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= LIST_LIMIT):
+    if not (given.isascii() and given.isdigit() and len(given) <= 9 and 1 <= int(given) <= LIST_LIMIT):
         raise InvalidOption(
             f"limit: {given[:40]!r} is not a number from 1 to {LIST_LIMIT}.",
             field="limit",

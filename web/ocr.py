@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+import structlog
 from flask import Blueprint, Response
 from structlog.contextvars import bound_contextvars
 
@@ -17,6 +18,7 @@ from web.responses import job_response
 from web.services import services
 from web.waiting import wait_asked_for
 
+log = structlog.get_logger(__name__)
 blueprint = Blueprint("ocr", __name__, url_prefix="/api/ocr")
 
 
@@ -35,6 +37,7 @@ def process() -> Response:
         job = create_job(shared.db, job_id, engine=shared.settings.engine, source=source, options=options)
         if job is None:  # the connection was lost with the answer: the second try found the first one's row
             job = job_view(get_job_row(shared.db, job_id))
+        log.info("job_accepted", media_type=source.media_type, size_bytes=source.size_bytes, priority=options.priority)
         shared.dispatch.entry(job_id, options.priority)
         return _answer(job, options, wait_s)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import structlog
 from flask import Flask, Response, request
@@ -26,7 +27,7 @@ def register(app: Flask) -> None:
 
 def problem_response(problem: Problem) -> Response:
     """A problem document as a response; `instance` is the address that was asked for."""
-    body = json.dumps(problem | {"instance": request.path}, ensure_ascii=False)
+    body = json.dumps(problem | {"instance": quote(request.path)}, ensure_ascii=False)
     response = Response(body, status=problem["status"], content_type="application/problem+json")
     if problem["code"] in ("not_ready", "service_unavailable", "storage_full"):
         response.headers["Retry-After"] = "1"

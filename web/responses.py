@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import IO
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from ocr_tasks.blobs import CHUNK_BYTES, BlobStore
 from ocr_tasks.contract import TERMINAL, Wire
@@ -25,14 +25,19 @@ def register(app: Flask) -> None:
 
 def wire_response(view: Wire, status: int = 200) -> Response:
     """A model in its wire form."""
-    body = json.dumps(view.wire(), ensure_ascii=False)
-    return Response(body, status=status, content_type="application/json")
+    return json_response(view.wire(), status)
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """Anything that JSON can say, written as everywhere here."""
+    return Response(json.dumps(body, ensure_ascii=False), status=status, content_type="application/json")
 
 
 def job_response(job: JobView, status: int = 200) -> Response:
-    """A job; one that is not over says when to ask again, in seconds."""
+    """A job; one that is not over says when to ask again, in seconds. A new one (202) says where it is."""
     response = wire_response(job, status)
-    response.headers["Location"] = job.links.self
+    if status == 202:
+        response.headers["Location"] = job.links.self
     if job.status not in TERMINAL:
         response.headers["Retry-After"] = "1"
     return response
@@ -48,9 +53,9 @@ def blob_response(blobs: BlobStore, key: str, media_type: str, *, size_bytes: in
 
     response = Response(chunks(), content_type=media_type)
     response.call_on_close(lambda: opened.__exit__(None, None, None))
+    response.content_length = blobs.size_bytes(key) if size_bytes is None else size_bytes
     response.set_etag(key)
-    if size_bytes is not None:
-        response.content_length = size_bytes
+    response.make_conditional(request)
     return response
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from types import FrameType
 from uuid import UUID
 
 from flask import request
@@ -22,6 +24,22 @@ class Waiters:
 
     def __init__(self, places: int) -> None:
         self._free = threading.Semaphore(places)
+        self.stopping = threading.Event()
+
+    def stop_on_sigterm(self) -> None:
+        """Let go of all callers when this process is told to stop: who waits is to learn its job's id.
+
+        gunicorn has set its own handler when it loads the application; that one goes on after ours.
+        """
+        before = signal.getsignal(signal.SIGTERM)
+        if not callable(before) or threading.current_thread() is not threading.main_thread():
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopping.set()
+            before(number, frame)
+
+        signal.signal(signal.SIGTERM, stop)
 
     def enter(self) -> bool:
         """Take a place; False when none is free."""
@@ -36,22 +54,20 @@ class Waiters:
         if seconds <= 0 or not self.enter():
             return None
         try:
-            return _poll(db, job_id, time.monotonic() + seconds)
+            return self._poll(db, job_id, time.monotonic() + seconds)
         finally:
             self.leave()
 
-
-def _poll(db: Database, job_id: UUID, until: float) -> Status | None:
-    pause_s = 0.05
-    while True:
-        status = get_status(db, job_id)
-        if status in TERMINAL:
-            return status
-        left_s = until - time.monotonic()
-        if left_s <= 0:
-            return None
-        time.sleep(min(pause_s, left_s))
-        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+    def _poll(self, db: Database, job_id: UUID, until: float) -> Status | None:
+        pause_s = 0.05
+        while True:
+            status = get_status(db, job_id)
+            if status in TERMINAL:
+                return status
+            left_s = until - time.monotonic()
+            if left_s <= 0 or self.stopping.wait(min(pause_s, left_s)):
+                return None
+            pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
 
 
 def wait_asked_for(settings: Settings) -> float:

@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 LANES = {Priority.INTERACTIVE: 0, Priority.BULK: 1}
 IDLE_WAIT_S = 0.5
+DECODERS = 2  # images are decoded beside the engine; Pillow lets go of the interpreter meanwhile
 
 
 class Withdrawn(Exception):
@@ -43,6 +44,7 @@ class Answer:
 class Entry:
     work: PageWork
     rank: tuple[int, int, int]  # lane, fair tag, arrival
+    decoded: Future[object] | None = None  # of its image, once its turn is near
     future: Future[Answer] = field(default_factory=Future)
     submitted_at: float = field(default_factory=time.monotonic)
     admitted_at: float = 0.0
@@ -81,6 +83,7 @@ class Batcher:
         self._arrivals = itertools.count()
         self._stop_at: float | None = None
         self._step_started_at: float | None = None
+        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="batcher-decoder")
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._watchdog = threading.Thread(target=self._watch, name="batcher-watchdog", daemon=True)
 
@@ -174,14 +177,28 @@ class Batcher:
             while self.waiting and self._has_room(self.waiting[0], admitted):
                 admitted.append(heapq.heappop(self.waiting))
             self._fair.served(admitted)
+            soon = heapq.nsmallest(self.engine.capacity, self.waiting)
+        for entry in [*admitted, *soon]:
+            entry.decoded = entry.decoded or self._decoders.submit(_image_of, entry.work)
         for entry in admitted:
+            if not self._has_image(entry):
+                continue
             entry.admitted_at = time.monotonic()
             if entry.work.alone and not self._marked_alone(entry.work.id, inside=True):
                 entry.future.set_exception(Withdrawn())
                 return
             self.inside[entry.work.id] = entry
-        if admitted:
-            self._guarded(lambda: self.engine.admit([entry.work for entry in admitted]))
+        works = [entry.work for entry in admitted if entry.work.id in self.inside]
+        if works:
+            self._guarded(lambda: self.engine.admit(works))
+
+    def _has_image(self, entry: Entry) -> bool:
+        """Wait for a page's image; one that cannot be had ends the page, not the node."""
+        assert entry.decoded is not None
+        error = entry.decoded.exception()
+        if error is not None:
+            entry.future.set_exception(error)
+        return error is None
 
     def _marked_alone(self, page: WorkId, *, inside: bool) -> bool:
         try:
@@ -228,7 +245,7 @@ class Batcher:
             return
         with self._wake:
             for entry in entries:
-                entry.work = replace(entry.work, alone=True)
+                entry.work, entry.decoded = replace(entry.work, alone=True), None
                 heapq.heappush(self.waiting, entry)
 
     def _resolve(self, done: PageDone) -> None:
@@ -247,6 +264,7 @@ class Batcher:
     def _let_go(self) -> None:
         self.withdraw(list(self.inside))
         self._evict()
+        self._decoders.shutdown(cancel_futures=True)
         self.engine.close()
 
     # -- the watchdog's thread ---------------------------
@@ -258,6 +276,10 @@ class Batcher:
                 self.on_hang(f"an engine step took longer than {self.step_timeout_s:g} s")
                 return
             self._thread.join(min(1.0, self.step_timeout_s / 4))
+
+
+def _image_of(work: PageWork) -> object:
+    return work.image
 
 
 class FairTags:

@@ -20,6 +20,7 @@ from ocr_tasks.logs import configure_logs
 from ocr_tasks.settings import Settings
 from workers import prepare, tasks
 from workers.engine import Engine
+from workers.flow import default_threads
 from workers.node import Node
 from workers.runtime import make_runtime
 
@@ -58,7 +59,7 @@ def _known_address(parameters: dict[str, Any], asynchronous: bool = False) -> di
 def run_engine_worker(settings: Settings, engine: Engine, *, index: int = 0) -> int:
     """Serve an engine's queues with one node until told to stop; returns the exit status."""
     name = f"{engine.name}{index}@{socket.gethostname()}"
-    threads = settings.engine_threads or max(8, 3 * engine.capacity)
+    threads = settings.engine_threads or default_threads(engine.capacity)
     node = Node(make_runtime(settings, pool_size=min(threads, 16)), engine, name)
     tasks.serve(node)
     signals.worker_shutting_down.connect(lambda **_: node.stop(), weak=False)

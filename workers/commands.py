@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import Any
 
 import click
 
@@ -12,11 +14,23 @@ from ocr_tasks.settings import get_settings
 
 def register(cli: click.Group) -> None:
     """Add these commands; called through the entry-point group `lightdom_ocr.commands`."""
-    from workers.demo import demo_command
-    from workers.up import up_command
+    cli.add_command(worker)
+    cli.add_command(Deferred("up", "workers.up:up_command", "Run the whole service on this machine until Ctrl-C."))
+    cli.add_command(Deferred("demo", "workers.demo:demo_command", "Read FILE, or a sample, with a stack of its own."))
 
-    for command in (worker, up_command, demo_command):
-        cli.add_command(command)
+
+class Deferred(click.Command):
+    """A command whose module is imported when it is called: the light ones need not wait for that."""
+
+    def __init__(self, name: str, target: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+        self.module, _, self.attribute = target.partition(":")
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        command: click.Command = getattr(importlib.import_module(self.module), self.attribute)
+        return command.make_context(info_name, args, parent, **extra)
 
 
 @click.group()

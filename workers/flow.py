@@ -11,7 +11,7 @@ import structlog
 from ocr_tasks.contract import Priority, Status
 from ocr_tasks.dispatch import Dispatcher
 from ocr_tasks.jobs.database import Database
-from ocr_tasks.jobs.nodes import live_capacity
+from ocr_tasks.jobs.nodes import Live, live_nodes
 from ocr_tasks.jobs.preparing import release_ranges
 from ocr_tasks.jobs.progress import Progress
 from ocr_tasks.settings import Settings
@@ -20,8 +20,26 @@ from workers.publish import Publisher
 log = structlog.get_logger(__name__)
 
 # While no node is live, a job still prepares this many pages, so that a node that starts finds work.
-SMALLEST_WINDOW = 8
-CAPACITY_KEPT_S = 2.0
+SMALL_WINDOW = 8
+# Where many jobs share the nodes, each still moves on.
+SMALLEST_WINDOW = 2
+LIVE_KEPT_S = 2.0
+
+
+def default_threads(capacity: int) -> int:
+    """Task threads of a node with an engine of this capacity, in pages.
+
+    A thread holds a page while it waits for the engine, ids and no image: so many jobs' pages stand in the batcher's
+    fair order instead of one behind the other in Redis.
+    """
+    return max(64, 3 * capacity)
+
+
+def window_of(live: Live, *, factor: int, threads: int | None) -> int:
+    """Pages that one job may have in flight: a multiple of the capacity, and together no more than threads take in."""
+    taken_in = sum(threads or default_threads(capacity) for capacity in live.capacities) or default_threads(0)
+    share = taken_in // max(1, live.running_jobs)
+    return max(SMALLEST_WINDOW, min(max(SMALL_WINDOW, factor * sum(live.capacities)), share))
 
 
 class Flow:
@@ -39,8 +57,10 @@ class Flow:
         """Pages that one job may have in flight now."""
         with self._lock:
             read_at, pages = self._windows.get(engine, (0.0, 0))
-            if time.monotonic() - read_at > CAPACITY_KEPT_S:
-                pages = max(SMALLEST_WINDOW, self.settings.window_factor * live_capacity(self.db, engine))
+            if time.monotonic() - read_at > LIVE_KEPT_S:
+                settings = self.settings
+                live = live_nodes(self.db, engine)
+                pages = window_of(live, factor=settings.window_factor, threads=settings.engine_threads)
                 self._windows[engine] = time.monotonic(), pages
             return pages
 

@@ -102,5 +102,5 @@ class PageLeases:
                 log.exception("leases_not_renewed", pages=len(held))  # without this thread the node holds nothing
                 continue
             if lost:
-                log.info("pages_lost", pages=len(lost))
+                log.info("pages_lost", pages=[f"{page.job_id}:{page.page_no}" for page in lost])
                 self.on_lost(lost)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -40,18 +41,25 @@ def read_page(node: Node, job_id: UUID, page_no: int) -> str:
 
 
 def _work(node: Node, claim: PageClaim, work_id: WorkId) -> PageWork:
-    """The claimed page with its image decoded; raises BlobMissing."""
-    content = node.runtime.blobs.get(claim.image_blob)
-    image = Image.open(io.BytesIO(content))
-    image.load()
     return PageWork(
         id=work_id,
-        image=image if image.mode in ("L", "RGB") else image.convert("RGB"),
+        load=partial(_load, node, claim.image_blob),
         options=claim.options,
         operations=claim.options.operations(),
         priority=claim.priority,
         alone=claim.alone,
     )
+
+
+def _load(node: Node, image_blob: str) -> Image.Image:
+    """A page's image, decoded; raises BlobMissing or ServiceUnavailable."""
+    content = node.runtime.blobs.get(image_blob)
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except (OSError, ValueError) as error:
+        raise BlobMissing("The stored image of this page is damaged.") from error
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _store(node: Node, claim: PageClaim, answer: Answer) -> str:
@@ -63,6 +71,13 @@ def _store(node: Node, claim: PageClaim, answer: Answer) -> str:
             engine=node.engine.name,
             revision=node.engine.revision,
             queue_ms=claim.waited_ms + answer.waited_ms,
+        )
+        log.info(
+            "page_read" if progress else "page_refused",
+            attempt=claim.attempt,
+            queue_ms=claim.waited_ms + answer.waited_ms,
+            inference_ms=answer.outcome.inference_ms,
+            flags=list(answer.outcome.flags),
         )
         node.runtime.flow.after(progress)
         return "succeeded" if progress else "refused: the claim was lost"

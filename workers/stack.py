@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import httpx
+import redis
 
 from ocr_tasks.jobs import schema
 from ocr_tasks.jobs.database import Database
@@ -48,6 +49,15 @@ def apply_schema(settings: Settings) -> None:
         schema.apply_schema(database)
     finally:
         database.engine.dispose()
+
+
+def check_broker(settings: Settings) -> None:
+    """Raise StackError when Redis does not answer: the workers would only wait for it."""
+    try:
+        with redis.Redis.from_url(settings.broker_url, socket_connect_timeout=5, socket_timeout=5) as client:
+            client.ping()
+    except redis.RedisError as error:
+        raise StackError(f"Redis is not reachable: {error}") from None  # names host and port, not the password
 
 
 class Stack:
@@ -106,6 +116,7 @@ class Stack:
         for name in ("blobs", "log", "run"):
             (self.data_dir / name).mkdir(exist_ok=True)
         self.settings = self._own_settings()
+        check_broker(self.settings)
         self._apply_schema()
         self.supervisor.guardian = Guardian()
         layout = Layout(self.data_dir / "log", self._environment(), self._listener.fileno(), self._flower_port)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ocr_tasks.jobs.database import Database
 
 # A node that was not seen for this long counts for nothing, in seconds.
@@ -30,17 +32,32 @@ def remove_node(db: Database, name: str) -> None:
     db.execute("DELETE FROM nodes WHERE name = :name", name=name)
 
 
-def live_capacity(db: Database, engine: str) -> int:
-    """Pages that the live, ready nodes of an engine can hold at once."""
+@dataclass(frozen=True)
+class Live:
+    """What an engine's live, ready nodes can do: each one's capacity in pages, and how many jobs share them."""
+
+    capacities: tuple[int, ...]
+    running_jobs: int
+
+
+def live_nodes(db: Database, engine: str) -> Live:
+    """The live, ready nodes of an engine, and the jobs that they share."""
     row = db.one(
         """
-        SELECT coalesce(sum(capacity), 0) AS capacity FROM nodes
+        SELECT coalesce(array_agg(capacity), '{}') AS capacities,
+               (SELECT count(*) FROM jobs WHERE status = 'running' AND jobs.engine = :engine) AS running_jobs
+          FROM nodes
          WHERE engine = :engine AND state = 'ready' AND seen_at > now() - make_interval(secs => :stale)
         """,
         engine=engine,
         stale=STALE_S,
     )
-    return int(row["capacity"]) if row else 0
+    return Live(tuple(row["capacities"]), row["running_jobs"]) if row else Live((), 0)
+
+
+def live_capacity(db: Database, engine: str) -> int:
+    """Pages that the live, ready nodes of an engine can hold at once."""
+    return sum(live_nodes(db, engine).capacities)
 
 
 def forget_stale_nodes(db: Database) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from ocr_tasks.jobs.database import Database
 
@@ -18,8 +18,14 @@ def schema_sql() -> str:
 
 
 def apply_schema(database: Database) -> None:
-    """Create what is missing, in the schema that the settings name; safe to call at every start."""
-    with database.engine.begin() as connection:
+    """Create what is missing, in the schema that the settings name; safe to call at every start.
+
+    Raises ServiceUnavailable when Postgres cannot be reached within the database's patience.
+    """
+
+    def apply(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": SCHEMA_LOCK})
         connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{database.schema}"'))
         connection.exec_driver_sql(schema_sql())
+
+    database.run(apply)

@@ -71,6 +71,7 @@ class EndedPage(Wire):
     status: Status
     flags: tuple[str, ...]
     error: Problem | None
+    finished_at: datetime | None
 
 
 class JobDetail(JobView):
@@ -125,7 +126,7 @@ def get_job(db: Database, job_id: UUID) -> JobDetail:
     view = job_view(get_job_row(db, job_id))
     rows = db.all(
         """
-        SELECT page_no, status, flags, error FROM pages
+        SELECT page_no, status, flags, error, finished_at FROM pages
          WHERE job_id = :job AND (status = 'failed' OR flags <> '{}') ORDER BY page_no LIMIT :some
         """,
         job=job_id,
@@ -134,14 +135,20 @@ def get_job(db: Database, job_id: UUID) -> JobDetail:
     return JobDetail(**dict(view), flagged_pages=tuple(EndedPage(**row) for row in rows))
 
 
-def pages_ended(db: Database, job_id: UUID) -> list[EndedPage]:
-    """The pages of a job that have ended, in the order they did."""
+def pages_ended(db: Database, job_id: UUID, since: datetime | None = None) -> list[EndedPage]:
+    """The pages of a job that have ended, in the order they did.
+
+    since: only those that ended after half a minute before this; a transaction that began earlier may commit later.
+    """
     rows = db.all(
         """
-        SELECT page_no, status, flags, error FROM pages
-         WHERE job_id = :job AND status IN ('succeeded', 'failed') ORDER BY finished_at, page_no
+        SELECT page_no, status, flags, error, finished_at FROM pages
+         WHERE job_id = :job AND status IN ('succeeded', 'failed')
+           AND (cast(:since AS timestamptz) IS NULL OR finished_at > cast(:since AS timestamptz) - interval '30 s')
+         ORDER BY finished_at, page_no
         """,
         job=job_id,
+        since=since,
     )
     return [EndedPage(**row) for row in rows]
 

@@ -43,7 +43,7 @@ def running_batcher() -> Iterator[Batcher]:
 
 
 def work() -> PageWork:
-    return PageWork(WorkId(uuid.uuid4(), 1, 1), IMAGE)
+    return PageWork(WorkId(uuid.uuid4(), 1, 1), lambda: IMAGE)
 
 
 def under_load(batcher: Batcher, seconds: float) -> float:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ocr_tasks.contract import PageResult, Priority
-from ocr_tasks.errors import EngineFailed, PageTimeout
+from ocr_tasks.errors import BlobMissing, EngineFailed, PageTimeout
 from tests.simulated import RAISES, Costs, SimulatedEngine
 from tests.stack import until
 from workers.batcher import Answer, Batcher, Withdrawn
@@ -44,7 +44,7 @@ class NeverEndingEngine(SimulatedEngine):
 
 def work(job: uuid.UUID | None = None, page_no: int = 1, *, height: int = 64, **changes: object) -> PageWork:
     page = WorkId(job or uuid.uuid4(), page_no, 1)
-    return PageWork(page, Image.new("L", (64 + page_no, height)), **changes)  # type: ignore[arg-type]
+    return PageWork(page, lambda: Image.new("L", (64 + page_no, height)), **changes)  # type: ignore[arg-type]
 
 
 Make = Callable[..., Batcher]
@@ -219,3 +219,35 @@ def test_stopping_without_grace_gives_back_what_is_inside(make: Make) -> None:
     with pytest.raises(Withdrawn):
         future.result(5)
     assert batcher.join(5)
+
+
+def test_pages_that_wait_hold_no_image_until_their_turn_is_near(make: Make) -> None:
+    engine = GatedEngine(capacity=2)
+    batcher = make(engine)
+    loaded: list[int] = []
+
+    def page(number: int) -> PageWork:
+        def load() -> Image.Image:
+            loaded.append(number)
+            return Image.new("L", (64, 64))
+
+        return PageWork(WorkId(uuid.uuid4(), number, 1), load)
+
+    futures = [batcher.submit(page(0))]
+    assert engine.entered.wait(5)
+    futures += [batcher.submit(page(number)) for number in range(1, 20)]
+    assert loaded == [0]
+    engine.gate.set()
+    outcomes(futures)
+    assert sorted(loaded) == [*range(20)]
+
+
+def test_a_page_whose_image_cannot_be_had_ends_alone(make: Make) -> None:
+    def load() -> Image.Image:
+        raise BlobMissing("The stored bytes are gone.")
+
+    batcher = make(SimulatedEngine(Costs()))
+    lost = batcher.submit(PageWork(WorkId(uuid.uuid4(), 1, 1), load))
+    with pytest.raises(BlobMissing):
+        lost.result(5)
+    assert isinstance(outcomes([batcher.submit(work())])[0], PageResult)

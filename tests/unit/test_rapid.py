@@ -45,7 +45,7 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 
 def work(image: Image.Image, options: OcrOptions | None = None) -> PageWork:
-    return PageWork(WorkId(uuid4(), 1, 1), image, options or OcrOptions())
+    return PageWork(WorkId(uuid4(), 1, 1), lambda: image, options or OcrOptions())
 
 
 def read(engine: RapidEngine, image: Image.Image, options: OcrOptions | None = None) -> PageResult:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -23,14 +24,23 @@ class WorkId(NamedTuple):
 
 @dataclass(frozen=True)
 class PageWork:
-    """A page to be worked on. `image` is RGB or L; `alone`: nothing else may be in the engine with it."""
+    """A page to be worked on. `alone`: nothing else may be in the engine with it.
+
+    `load` decodes its image; the batcher has that done shortly before the page's turn, so that pages which wait cost no
+    memory.
+    """
 
     id: WorkId
-    image: Image.Image
+    load: Callable[[], Image.Image]
     options: OcrOptions = field(default_factory=OcrOptions)
     operations: frozenset[Operation] = frozenset({Operation.READ})
     priority: Priority = Priority.INTERACTIVE
     alone: bool = False
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The page's image, RGB or L."""
+        return self.load()
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         answer = super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
-        if isinstance(exc_info.exception, WorkerLostError):
+        # billiard wraps what it reports for a child that cannot report itself
+        if isinstance(getattr(exc_info.exception, "exc", exc_info.exception), WorkerLostError):
             self._bury("it made its parser crash, or use too much memory")
         return answer
 
@@ -57,7 +58,7 @@ class ChildRequest(Request):  # type: ignore[misc]
 def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str, *, charge: bool = True) -> None:
     """Charge what killed a child, and send what is to be tried again."""
     shared, settings, db = runtime(), runtime().settings, _impatient_database()
-    limits: dict[str, Any] = {"failures": settings.page_failures, "attempts": settings.max_attempts}
+    limits: dict[str, Any] = {"failures": settings.page_failures, "losses": settings.max_losses}
     log.warning("child_died", task=task_name, task_id=task_id, reason=reason)
     if task_name == TaskName.PREPARE_RANGE:
         error = ParserDied(f"The page could not be rasterised: {reason}.")

@@ -14,7 +14,7 @@ from tests.faults.checks import all_texts_are_right, pages_of, some_are_read
 from tests.faults.conftest import SLOW, web_answers
 from tests.poisoned_prepare import PARSER_DIES, PARSER_HANGS
 from tests.simulated import HANGS, KILLS, RAISES, expected_text
-from tests.stack import StackUnderTest, running_stack, tiff, tiff_of
+from tests.stack import StackUnderTest, running_stack, tiff, tiff_of, until
 
 pytestmark = pytest.mark.stack
 
@@ -54,6 +54,18 @@ def test_a_worker_killed_mid_page_loses_and_doubles_nothing(stack: StackUnderTes
     assert max(int(str(page["attempt"])) for page in pages) >= 2
 
 
+def test_pages_that_were_given_back_often_bear_the_death_of_their_node(stack: StackUnderTest, store: Database) -> None:
+    stack.start("prepare")
+    job_id = stack.submit(tiff(8))["id"]
+    until(lambda: len(pages_of(store, job_id)) == 8, what="prepared pages")
+    store.execute("UPDATE pages SET attempt = 50 WHERE job_id = :job", job=job_id)
+    stack.start("simulated", **SLOW)
+    some_are_read(stack, job_id, 1)
+    stack.kill("simulated")
+    assert stack.ended(job_id, reviving="simulated")["pages"] == {"total": 8, "succeeded": 8, "failed": 0}
+    all_texts_are_right(stack, job_id, 8)
+
+
 def test_a_stopped_worker_gives_its_pages_back_uncharged(stack: StackUnderTest, store: Database) -> None:
     stack.start("prepare")
     stack.start("simulated", **(SLOW | {"SIM_PAGE_S": "0.5"}))
@@ -91,6 +103,7 @@ def test_a_page_that_no_parser_survives_fails_alone(stack: StackUnderTest, heigh
     assert [(page["pageNo"], page["error"]["code"]) for page in job["flaggedPages"]] == [(10, "parser_died")]
     texts = [expected_text(*size) if size[1] == 64 else "" for size in sizes]
     assert stack.text(job["id"]).split("\f") == texts
+    assert "again and again" not in job["flaggedPages"][0]["error"]["detail"], "its deaths went unseen"
 
 
 def test_a_killed_parser_child_loses_nothing(stack: StackUnderTest, store: Database) -> None:

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     pages_failed    integer     NOT NULL DEFAULT 0,
     attempt         integer     NOT NULL DEFAULT 0,      -- claims of the job's own steps (inspect, finish); the fence
     failures        integer     NOT NULL DEFAULT 0,      -- of those steps, caused by the job itself
+    losses          integer     NOT NULL DEFAULT 0,      -- claims whose holder died, whoever was to blame
     lease_until     timestamptz,                         -- of the claim on inspect or finish
     sent_at         timestamptz NOT NULL DEFAULT now(),  -- when the message of the current step was last sent
     sends           integer     NOT NULL DEFAULT 0,      -- times it was sent again
@@ -50,6 +51,7 @@ CREATE TABLE IF NOT EXISTS ranges (
     status      text        NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'running')),
     attempt     integer     NOT NULL DEFAULT 0,          -- counts every claim; the fence
     failures    integer     NOT NULL DEFAULT 0,          -- of a single page: a longer range is halved instead
+    losses      integer     NOT NULL DEFAULT 0,          -- claims whose holder died, whoever was to blame
     lease_until timestamptz,
     sent_at     timestamptz NOT NULL DEFAULT now(),
     sends       integer     NOT NULL DEFAULT 0
@@ -64,6 +66,7 @@ CREATE TABLE IF NOT EXISTS pages (
                       ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
     attempt       integer     NOT NULL DEFAULT 0,        -- counts every claim; the fence
     failures      integer     NOT NULL DEFAULT 0,        -- what the page itself caused
+    losses        integer     NOT NULL DEFAULT 0,        -- claims whose holder died, whoever was to blame
     isolation     text        NOT NULL DEFAULT 'none' CHECK (isolation IN
                       ('none', 'suspect', 'alone')),     -- suspect: to be run alone; alone: in the engine, alone
     node          text,                                  -- which node holds or held it

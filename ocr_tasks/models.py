@@ -55,6 +55,7 @@ class Job(Base):
     pages_failed: Mapped[int] = mapped_column(server_default=ZERO)
     attempt: Mapped[int] = mapped_column(server_default=ZERO)
     failures: Mapped[int] = mapped_column(server_default=ZERO)
+    losses: Mapped[int] = mapped_column(server_default=ZERO)
     lease_until: Mapped[datetime | None]
     sent_at: Mapped[datetime] = mapped_column(server_default=NOW)
     sends: Mapped[int] = mapped_column(server_default=ZERO)
@@ -99,6 +100,7 @@ class Range(Base):
     status: Mapped[str] = mapped_column(server_default="queued")
     attempt: Mapped[int] = mapped_column(server_default=ZERO)
     failures: Mapped[int] = mapped_column(server_default=ZERO)
+    losses: Mapped[int] = mapped_column(server_default=ZERO)
     lease_until: Mapped[datetime | None]
     sent_at: Mapped[datetime] = mapped_column(server_default=NOW)
     sends: Mapped[int] = mapped_column(server_default=ZERO)
@@ -117,6 +119,7 @@ class Page(Base):
     status: Mapped[str] = mapped_column(server_default="queued")
     attempt: Mapped[int] = mapped_column(server_default=ZERO)
     failures: Mapped[int] = mapped_column(server_default=ZERO)
+    losses: Mapped[int] = mapped_column(server_default=ZERO)
     isolation: Mapped[str] = mapped_column(server_default="none")
     node: Mapped[str | None]
     lease_until: Mapped[datetime | None]

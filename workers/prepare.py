@@ -5,10 +5,10 @@ Runs in prefork children, the only place that parses untrusted input; what kills
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import RawValue
 from uuid import UUID
 
 import structlog
@@ -36,8 +36,25 @@ from workers.sources.documents import Limits, PageFailure, PageImage, inspect, r
 
 log = structlog.get_logger(__name__)
 
-# Set by the parent when it stops: children give the rest of their range back. Made before the fork, so all share it.
-stopping = multiprocessing.Event()
+
+class StopFlag:
+    """Shared by a parent and the children that it forks later.
+
+    No multiprocessing.Event: a child that is killed while it looks would keep that one's lock for ever.
+    """
+
+    def __init__(self) -> None:
+        self._raised = RawValue("b", 0)
+
+    def set(self) -> None:
+        self._raised.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self._raised.value)
+
+
+# Set by the parent when it stops: children give the rest of their range back.
+stopping = StopFlag()
 
 # Pages are stored and sent as soon as they are there, but not more often than this.
 FLUSH_S = 0.05

@@ -93,7 +93,7 @@ class Reconciler:
         The time was asked for earlier: a statement that a frozen database answers late must not see more run out.
         """
         settings, db, dispatch = self.runtime.settings, self.runtime.db, self.runtime.dispatch
-        limits = {"failures": settings.page_failures, "attempts": settings.max_attempts}
+        limits = {"failures": settings.page_failures, "losses": settings.max_losses}
         for job_id in lost_inspections(db, before):
             if inspect_died(db, job_id, charge=False, before=before, **limits):
                 log.info("inspection_recovered", job_id=str(job_id))

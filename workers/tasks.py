@@ -49,7 +49,8 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         answer = super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
-        if isinstance(exc_info.exception, WorkerLostError):
+        # billiard wraps what it reports for a child that cannot report itself
+        if isinstance(getattr(exc_info.exception, "exc", exc_info.exception), WorkerLostError):
             self._bury("it made its parser crash, or use too much memory")
         return answer
 
@@ -65,7 +66,7 @@ def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str
     """Charge what killed a child, and send what is to be tried again."""
     shared = impatient_runtime()
     settings, db = shared.settings, shared.db
-    limits: dict[str, Any] = {"failures": settings.page_failures, "attempts": settings.max_attempts}
+    limits: dict[str, Any] = {"failures": settings.page_failures, "losses": settings.max_losses}
     log.warning("child_died", task=task_name, task_id=task_id, reason=reason)
     if task_name == TaskName.PREPARE_RANGE:
         error = ParserDied(f"The page could not be rasterised: {reason}.")

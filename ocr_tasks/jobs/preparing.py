@@ -125,21 +125,22 @@ def fail_inspect(db: Database, claim: InspectClaim, error: OcrError) -> bool:
 
 
 def inspect_died(
-    db: Database, job_id: UUID, *, charge: bool, failures: int, attempts: int, before: datetime | None = None
+    db: Database, job_id: UUID, *, charge: bool, failures: int, losses: int, before: datetime | None = None
 ) -> bool:
     """The process that inspected a job is gone; True when the job is queued again and is to be sent.
 
-    charge: it was seen to die on this source, so the job pays a failure; `failures` or `attempts` of them end it.
+    charge: it was seen to die on this source, so the job pays a failure; `failures` of them end it.
+    losses: deaths of any kind that end it.
     before: only if its lease ran out before this time; another reconciler may have been quicker.
     """
     row = db.one(
         """
-        UPDATE jobs SET failures = failures + :charge, lease_until = NULL, sent_at = now(),
-               status = CASE WHEN failures + :charge >= :failures OR attempt >= :attempts
+        UPDATE jobs SET failures = failures + :charge, losses = losses + 1, lease_until = NULL, sent_at = now(),
+               status = CASE WHEN failures + :charge >= :failures OR losses + 1 >= :losses
                              THEN 'failed' ELSE 'queued' END,
-               error = CASE WHEN failures + :charge >= :failures OR attempt >= :attempts
+               error = CASE WHEN failures + :charge >= :failures OR losses + 1 >= :losses
                             THEN cast(:error AS jsonb) END,
-               finished_at = CASE WHEN failures + :charge >= :failures OR attempt >= :attempts THEN now() END
+               finished_at = CASE WHEN failures + :charge >= :failures OR losses + 1 >= :losses THEN now() END
          WHERE id = :job AND status = 'preparing'
            AND (cast(:before AS timestamptz) IS NULL OR lease_until < :before) RETURNING status
         """,
@@ -147,7 +148,7 @@ def inspect_died(
         before=before,
         charge=int(charge),
         failures=failures,
-        attempts=attempts,
+        losses=losses,
         error=json.dumps(ParserDied("The file made its parser crash or run out of time or memory.").problem()),
     )
     return row is not None and row["status"] == "queued"
@@ -314,7 +315,7 @@ def range_died(
     *,
     charge: bool,
     failures: int,
-    attempts: int,
+    losses: int,
     error: OcrError,
     before: datetime | None = None,
 ) -> RangeDied | None:
@@ -329,7 +330,7 @@ def range_died(
             connection.execute(
                 text(
                     """
-                SELECT id, job_id, attempt, failures, ARRAY(SELECT n FROM unnest(page_nos) AS n EXCEPT
+                SELECT id, job_id, attempt, failures, losses, ARRAY(SELECT n FROM unnest(page_nos) AS n EXCEPT
                        SELECT page_no FROM pages WHERE pages.job_id = ranges.job_id ORDER BY 1) AS missing
                   FROM ranges WHERE id = :range AND status = 'running'
                    AND (cast(:before AS timestamptz) IS NULL OR lease_until < :before) FOR UPDATE
@@ -346,7 +347,7 @@ def range_died(
         if not missing:
             connection.execute(text("DELETE FROM ranges WHERE id = :range"), {"range": range_id})
             return RangeDied(row["job_id"])
-        if len(missing) == 1 and (row["failures"] + int(charge) >= failures or row["attempt"] >= attempts):
+        if len(missing) == 1 and (row["failures"] + int(charge) >= failures or row["losses"] + 1 >= losses):
             return dict(row)
         return RangeDied(row["job_id"], tuple(_requeue_halves(connection, row["id"], missing, charge)))
 
@@ -366,7 +367,7 @@ def _requeue_halves(connection: Connection, range_id: int, missing: list[int], c
         text(
             """
             UPDATE ranges SET page_nos = :first, status = 'queued', lease_until = NULL, sent_at = now(),
-                   failures = failures + :charge WHERE id = :range
+                   failures = failures + :charge, losses = losses + 1 WHERE id = :range
             """
         ),
         {"range": range_id, "first": first, "charge": int(charge and not second)},

@@ -141,13 +141,13 @@ def lost_ranges(db: Database, before: datetime) -> Sequence[int]:
 
 
 LOST_PAGES = """
-UPDATE pages SET lease_until = now() + make_interval(secs => :lease),
+UPDATE pages SET lease_until = now() + make_interval(secs => :lease), losses = pages.losses + 1,
        isolation = CASE isolation WHEN 'none' THEN 'suspect' ELSE isolation END
   FROM jobs
  WHERE jobs.id = pages.job_id AND (pages.job_id, pages.page_no) IN
        (SELECT job_id, page_no FROM pages WHERE status = 'running' AND lease_until < :before
          LIMIT :some FOR UPDATE SKIP LOCKED)
-RETURNING pages.job_id, pages.page_no, pages.attempt, pages.failures, pages.isolation, pages.node,
+RETURNING pages.job_id, pages.page_no, pages.attempt, pages.failures, pages.losses, pages.isolation, pages.node,
           jobs.options, jobs.priority, jobs.engine
 """
 
@@ -165,13 +165,11 @@ class RecoveredPage:
     queued: bool = False
 
 
-def recover_pages(
-    db: Database, before: datetime, *, lease_s: float, failures: int, attempts: int
-) -> list[RecoveredPage]:
+def recover_pages(db: Database, before: datetime, *, lease_s: float, failures: int, losses: int) -> list[RecoveredPage]:
     """Take pages over from nodes that stopped renewing them.
 
     One that was in its engine alone is to blame for the death and pays a failure; the others are only suspect, pay
-    nothing and are run alone next.
+    nothing and are run alone next. `losses` deaths of any kind end a page.
     """
     recovered = []
     for row in db.all(LOST_PAGES, before=before, lease=lease_s, some=AT_ONCE):
@@ -186,7 +184,7 @@ def recover_pages(
             options=OcrOptions.model_validate(row["options"]),
             priority=Priority(row["priority"]),
         )
-        error = _verdict(claim, guilty=row["isolation"] == "alone", failures=failures, attempts=attempts)
+        error = _guilt(claim, failures) if row["isolation"] == "alone" else _bad_luck(row["losses"], losses)
         progress, queued = None, False
         if error is not None and _given_up(claim, error, failures):
             progress = fail_page(db, claim, error, engine=row["engine"], revision="", charge=_charges(error))
@@ -198,20 +196,20 @@ def recover_pages(
     return recovered
 
 
-def _verdict(claim: PageClaim, *, guilty: bool, failures: int, attempts: int) -> OcrError | None:
-    if guilty:
-        return EngineCrashed(
-            f"The engine's process died on this page, alone, {claim.failures + 1} time(s); the limit is {failures}.",
-            value=claim.failures + 1,
-            limit=failures,
-        )
-    if claim.attempt >= attempts:
-        return WorkerLost(
-            f"Workers died while they held this page; it was claimed {claim.attempt} times, the limit is {attempts}.",
-            value=claim.attempt,
-            limit=attempts,
-        )
-    return None
+def _guilt(claim: PageClaim, limit: int) -> OcrError:
+    return EngineCrashed(
+        f"The engine's process died on this page, alone, {claim.failures + 1} time(s); the limit is {limit}.",
+        value=claim.failures + 1,
+        limit=limit,
+    )
+
+
+def _bad_luck(losses: int, limit: int) -> OcrError | None:
+    if losses < limit:
+        return None
+    return WorkerLost(
+        f"Workers died while they held this page, {losses} times; the limit is {limit}.", value=losses, limit=limit
+    )
 
 
 def _charges(error: OcrError) -> bool:

@@ -37,7 +37,7 @@ def stack(
 
 @pytest.mark.parametrize("whole_groups", [False, True], ids=["to the programs", "to their groups"])
 def test_a_deploy_under_load_charges_no_page(stack: StackUnderTest, store: Database, whole_groups: bool) -> None:
-    jobs = [stack.submit(tiff(24), priority=lane)["id"] for lane in ("interactive", "bulk", "interactive")]
+    jobs = [stack.submit(tiff(16), priority=lane)["id"] for lane in ("interactive", "bulk", "interactive")]
     some_are_read(stack, jobs[0])
     for name in WORKERS:
         if whole_groups:
@@ -48,7 +48,7 @@ def test_a_deploy_under_load_charges_no_page(stack: StackUnderTest, store: Datab
         assert stack.processes[name].wait(15) == 0
         stack.revive(name)
     for job_id in jobs:
-        pages = ended_right(stack, store, job_id, 24)
+        pages = ended_right(stack, store, job_id, 16)
         assert {page["isolation"] for page in pages} == {"none"}
 
 

@@ -72,20 +72,20 @@ def test_jobs_in_flight_keep_their_blobs_and_orphans_go(
     stack: StackUnderTest, store: Database, blobs: BlobStore, tidy_minded: list[int]
 ) -> None:
     orphan = blobs.put(b"nobody's")
-    jobs = [stack.submit(tiff(30), priority=lane)["id"] for lane in ("interactive", "bulk")]
+    jobs = [stack.submit(tiff(20), priority=lane)["id"] for lane in ("interactive", "bulk")]
     some_are_read(stack, jobs[0])
-    twin = stack.submit(tiff(30))["id"]  # the same bytes as theirs
+    twin = stack.submit(tiff(20))["id"]  # the same bytes as theirs
     for job_id in (*jobs, twin):
-        ended_right(stack, store, job_id, 30)
+        ended_right(stack, store, job_id, 20)
     assert not blobs.exists(orphan)
     assert min(tidy_minded) > 5, "somebody's round failed"
-    all_texts_are_right(stack, jobs[0], 30)
+    all_texts_are_right(stack, jobs[0], 20)
 
 
 def test_what_is_past_its_retention_goes_with_all_its_blobs(
     stack: StackUnderTest, store: Database, blobs: BlobStore
 ) -> None:
-    ended, running = stack.submit(tiff(3, height=70))["id"], stack.submit(tiff(40))["id"]
+    ended, running = stack.submit(tiff(3, height=70))["id"], stack.submit(tiff(25))["id"]
     stack.ended(ended)
     some_are_read(stack, running)
     _make_old(blobs)
@@ -94,7 +94,7 @@ def test_what_is_past_its_retention_goes_with_all_its_blobs(
     keeper.runtime.db.close()
     assert stack.result(ended, "text").status_code == 410
     assert stack.job(ended)["status"] == "succeeded"
-    ended_right(stack, store, running, 40)
+    ended_right(stack, store, running, 25)
     kept = {row["image_blob"] for row in store.all("SELECT image_blob FROM pages")}
     assert len([key for key in blobs.older_than(HOUR_S / 2) if key not in kept]) == 1, "the running job's source"
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import time
+from typing import Any
+
 import pytest
+from sqlalchemy import Connection, text
 
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.jobs.submitting import create_job
+from ocr_tasks.jobs.views import JobView
+from ocr_tasks.settings import Settings
 from tests.faults.checks import ended_right, resume, some_are_read, suspend
 from tests.servers import OwnServers
 from tests.stack import StackUnderTest, tiff, until
+from web import create_app
 
 pytestmark = pytest.mark.stack
 
@@ -20,7 +29,7 @@ def stack(stack_on_own_servers: StackUnderTest) -> StackUnderTest:
 
 
 def two_running_jobs(stack: StackUnderTest) -> list[str]:
-    jobs: list[str] = [stack.submit(tiff(24), priority=lane)["id"] for lane in ("interactive", "bulk")]
+    jobs: list[str] = [stack.submit(tiff(16), priority=lane)["id"] for lane in ("interactive", "bulk")]
     some_are_read(stack, jobs[0])
     return jobs
 
@@ -30,7 +39,7 @@ def test_a_restarted_postgres_loses_nothing(stack: StackUnderTest, store: Databa
     own_servers.postgres.stop()
     own_servers.postgres.start()
     for job_id in jobs:
-        ended_right(stack, store, job_id, 24)
+        ended_right(stack, store, job_id, 16)
 
 
 def test_a_killed_postgres_loses_nothing(stack: StackUnderTest, store: Database, own_servers: OwnServers) -> None:
@@ -38,7 +47,7 @@ def test_a_killed_postgres_loses_nothing(stack: StackUnderTest, store: Database,
     own_servers.kill(own_servers.postgres)
     own_servers.postgres.start()
     for job_id in jobs:
-        ended_right(stack, store, job_id, 24)
+        ended_right(stack, store, job_id, 16)
 
 
 @pytest.mark.parametrize("fault", ["restarted", "frozen"])
@@ -58,8 +67,6 @@ def _running(store: Database, job_id: str) -> bool:
 
 
 def _away_for_longer_than_a_lease(own_servers: OwnServers, fault: str) -> None:
-    import time
-
     assert own_servers.postgres.pid is not None
     if fault == "frozen":
         suspend(own_servers.postgres.pid)
@@ -69,3 +76,31 @@ def _away_for_longer_than_a_lease(own_servers: OwnServers, fault: str) -> None:
         own_servers.postgres.stop()
         time.sleep(LEASE_S + 1)
         own_servers.postgres.start()
+
+
+def test_a_statement_that_ran_into_its_time_limit_is_tried_again(db: Database) -> None:
+    tries: list[int] = []
+
+    def late_once(connection: Connection) -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            connection.execute(text("SET LOCAL statement_timeout = '20ms'"))
+            connection.execute(text("SELECT pg_sleep(5)"))
+        return len(tries)
+
+    assert db.run(late_once) == 2
+
+
+def test_a_submit_whose_insert_was_stored_but_not_answered_is_accepted(
+    settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stored_twice(*args: Any, **options: Any) -> JobView | None:
+        """As when the connection is lost after the commit, and the insert is tried again."""
+        assert create_job(*args, **options) is not None
+        return create_job(*args, **options)
+
+    monkeypatch.setattr("web.ocr.create_job", stored_twice)
+    with create_app(settings).test_client() as client:
+        answer = client.post("/api/ocr/process", data={"file": (io.BytesIO(tiff(1)), "page.tiff")})
+    assert answer.status_code == 202
+    assert [str(row["id"]) for row in db.all("SELECT id FROM jobs")] == [answer.get_json()["id"]]

@@ -52,7 +52,7 @@ def test_a_redis_frozen_for_ten_seconds_holds_no_caller_up_and_loses_nothing(
     stack: StackUnderTest, store: Database, own_servers: OwnServers
 ) -> None:
     assert own_servers.redis.pid is not None
-    running = stack.submit(tiff(60))["id"]
+    running = stack.submit(tiff(40))["id"]
     some_are_read(stack, running)
     before = stack.job(running)["pages"]["succeeded"]
     thaw = threading.Timer(FROZEN_S, os.kill, (own_servers.redis.pid, signal.SIGCONT))
@@ -60,12 +60,12 @@ def test_a_redis_frozen_for_ten_seconds_holds_no_caller_up_and_loses_nothing(
     thaw.start()
     try:
         with ThreadPoolExecutor(4) as callers:
-            answers = list(callers.map(lambda n: timed_submit(stack, n), range(1, 9)))
+            answers = list(callers.map(lambda n: timed_submit(stack, n), range(1, 5)))
         assert thaw.is_alive(), "the freeze was over before the last caller had an answer"
     finally:
         thaw.join()
     assert max(waited_s for _, waited_s in answers) < ANSWERS_WITHIN_S
     until(lambda: stack.job(running)["pages"]["succeeded"] > before, what="the next page")
-    ended_right(stack, store, running, 60)
+    ended_right(stack, store, running, 40)
     for n, (job_id, _) in enumerate(answers):
         ended_right(stack, store, job_id, n + 1)

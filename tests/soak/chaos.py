@@ -35,7 +35,7 @@ IN_FLIGHT = 5
 ENVIRONMENT = {
     **QUICK,
     "OCR_PAGE_FAILURES": "8",
-    "OCR_MAX_ATTEMPTS": "100",
+    "OCR_MAX_LOSSES": "100",
     "SIM_CAPACITY": "4",
     "SIM_PAGE_S": "0.03",
 }

@@ -183,7 +183,7 @@ def main(minutes: float) -> None:
     grown: list[str] = []
     with own_servers_in(servers_folder) as servers:
         environment = {**servers.environment, "OCR_DATA_DIR": str(folder / "data"), "TMPDIR": str(temp)}
-        environment |= {"SIM_CAPACITY": "32", "OCR_RECONCILE_S": "1"}
+        environment |= {"SIM_CAPACITY": "8", "OCR_ENGINE_THREADS": "16", "OCR_RECONCILE_S": "1"}
         store = Database(settings_of(environment))
         apply_schema(store)
         with running_stack(folder, environment, "prepare", "reconcile") as stack:

@@ -10,7 +10,7 @@ import structlog
 
 from ocr_tasks.errors import OcrError
 from ocr_tasks.jobs.nodes import remove_node, renew_node
-from ocr_tasks.jobs.reading import mark_alone
+from ocr_tasks.jobs.reading import end_leases_of, mark_alone
 from workers.batcher import Batcher
 from workers.engine import Engine
 from workers.leases import PageLeases
@@ -48,6 +48,7 @@ class Node:
         self._announcer = threading.Thread(target=self._announce, name="node-announcer", daemon=True)
 
     def start(self) -> None:
+        end_leases_of(self.runtime.db, self.name)
         self.batcher.start()
         self.leases.start()
         self._announcer.start()

@@ -22,6 +22,7 @@ from ocr_tasks.jobs.sweeping import (
     Pauses,
     Unsent,
     anything_due,
+    drop_orphaned_ranges,
     jobs_with_room,
     lost_inspections,
     lost_ranges,
@@ -46,7 +47,7 @@ class Reconciler:
     over: threading.Event = field(default_factory=threading.Event)
     looked_at: float = field(default_factory=time.monotonic)
     steady_since: float = field(default_factory=time.monotonic)
-    kept_house_at: float = field(default_factory=time.monotonic)
+    kept_house_at: float = float("-inf")
 
     def run(self) -> None:
         """Pass after pass until SIGTERM or SIGINT. A pass that fails is logged, and the next one tries again."""
@@ -94,6 +95,7 @@ class Reconciler:
         """
         settings, db, dispatch = self.runtime.settings, self.runtime.db, self.runtime.dispatch
         limits = {"failures": settings.page_failures, "losses": settings.max_losses}
+        drop_orphaned_ranges(db)
         for job_id in lost_inspections(db, before):
             if inspect_died(db, job_id, charge=False, before=before, **limits):
                 log.info("inspection_recovered", job_id=str(job_id))

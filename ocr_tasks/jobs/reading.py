@@ -183,6 +183,14 @@ def renew_pages(db: Database, held: Sequence[tuple[UUID, int, int]], lease_s: fl
     return {(row["job_id"], row["page_no"], row["attempt"]) for row in rows}
 
 
+def end_leases_of(db: Database, node: str) -> None:
+    """A node starts: what it held before it died is not waited for any longer."""
+    db.execute(
+        "UPDATE pages SET lease_until = now() WHERE node = :node AND status = 'running' AND lease_until > now()",
+        node=node,
+    )
+
+
 def lost_pages(db: Database, held: Sequence[tuple[UUID, int, int]]) -> set[tuple[UUID, int, int]]:
     """Those of (job, page, attempt) that are no longer held, without writing anything: asked once a second."""
     rows = db.all(

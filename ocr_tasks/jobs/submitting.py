@@ -22,7 +22,10 @@ UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_until = NULL
  WHERE id = :job AND status IN ('queued', 'preparing', 'running', 'finishing')
 """
 
-CANCEL_PAGES = "UPDATE pages SET status = 'cancelled', lease_until = NULL WHERE job_id = :job AND status = ANY(:live)"
+CANCEL_PAGES = """
+UPDATE pages SET status = 'cancelled', lease_until = NULL, finished_at = now()
+ WHERE job_id = :job AND status = ANY(:live)
+"""
 
 
 def create_job(
@@ -55,8 +58,8 @@ def cancel_job(db: Database, job_id: UUID) -> None:
     def cancel(connection: Connection) -> str | None:
         cancelled = connection.execute(text(CANCEL_JOB), {"job": job_id}).rowcount
         if cancelled:
-            connection.execute(text(CANCEL_PAGES), {"job": job_id, "live": ["queued", "running"]})
             connection.execute(text("DELETE FROM ranges WHERE job_id = :job"), {"job": job_id})
+            connection.execute(text(CANCEL_PAGES), {"job": job_id, "live": ["queued", "running"]})
             return None
         found = connection.execute(text("SELECT status FROM jobs WHERE id = :job"), {"job": job_id})
         return str(found.scalar() or "")

@@ -62,12 +62,13 @@ def anything_due(db: Database, pauses: Pauses) -> bool:
 
 
 # Keys of messages are written as dispatch does (a colon before a letter is escaped: it would be a parameter).
-# Each marks due rows as sent now; one whose message a queue still holds waits on, and its pause does not grow.
+# Each marks due rows as sent now, also those whose message a queue still holds: they are looked at again after a
+# longer pause, so that a backlog is not gone through again and again.
 TAKE_JOBS = f"""
 WITH due AS (
     SELECT id, id::text || CASE status WHEN 'finishing' THEN '\\:finish' ELSE '' END = ANY(:held) AS held FROM jobs
      WHERE (status = 'queued' OR {UNFINISHED}) AND {DUE} ORDER BY sent_at LIMIT :some FOR UPDATE SKIP LOCKED)
-UPDATE jobs SET sent_at = now(), sends = sends + CASE WHEN held THEN 0 ELSE 1 END
+UPDATE jobs SET sent_at = now(), sends = sends + 1
   FROM due WHERE jobs.id = due.id
 RETURNING held, jobs.id AS job_id, priority, engine, status = 'finishing' AS finishing
 """
@@ -76,7 +77,7 @@ TAKE_RANGES = f"""
 WITH due AS (
     SELECT id, job_id::text || '\\:r' || id = ANY(:held) AS held FROM ranges
      WHERE status = 'queued' AND {DUE} ORDER BY sent_at LIMIT :some FOR UPDATE SKIP LOCKED)
-UPDATE ranges SET sent_at = now(), sends = ranges.sends + CASE WHEN held THEN 0 ELSE 1 END
+UPDATE ranges SET sent_at = now(), sends = ranges.sends + 1
   FROM due, jobs WHERE ranges.id = due.id AND jobs.id = ranges.job_id
 RETURNING held, ranges.job_id, jobs.priority, jobs.engine, ranges.id AS range_id
 """
@@ -85,7 +86,7 @@ TAKE_PAGES = f"""
 WITH due AS (
     SELECT job_id, page_no, job_id::text || ':' || page_no = ANY(:held) AS held FROM pages
      WHERE status = 'queued' AND {DUE} ORDER BY sent_at LIMIT :some FOR UPDATE SKIP LOCKED)
-UPDATE pages SET sent_at = now(), sends = pages.sends + CASE WHEN held THEN 0 ELSE 1 END
+UPDATE pages SET sent_at = now(), sends = pages.sends + 1
   FROM due, jobs WHERE pages.job_id = due.job_id AND pages.page_no = due.page_no AND jobs.id = pages.job_id
 RETURNING held, pages.job_id, jobs.priority, jobs.engine, pages.page_no
 """
@@ -220,10 +221,21 @@ def _given_up(claim: PageClaim, error: OcrError, failures: int) -> bool:
     return not _charges(error) or claim.failures + 1 >= failures
 
 
+def drop_orphaned_ranges(db: Database) -> None:
+    """Delete ranges whose job is over: a cancel may have crossed a range that was just being halved."""
+    db.execute(
+        """
+        DELETE FROM ranges USING jobs
+         WHERE jobs.id = ranges.job_id AND jobs.status IN ('succeeded', 'failed', 'cancelled')
+        """
+    )
+
+
 def jobs_with_room(db: Database) -> Sequence[tuple[UUID, str, Priority]]:
     """Running jobs that have pages left to release: (job, engine, lane)."""
     rows = db.all(
-        "SELECT id, engine, priority FROM jobs WHERE status = 'running' AND pages_released < pages_total LIMIT :some",
+        "SELECT id, engine, priority FROM jobs WHERE status = 'running' AND pages_released < pages_total"
+        " ORDER BY created_at LIMIT :some",
         some=AT_ONCE,
     )
     return [(row["id"], row["engine"], Priority(row["priority"])) for row in rows]

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line, in_rows
-from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull
+from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, merged
 from workers.layout.rules import Rule, Rules
 from workers.layout.tables import Span, aligned_share, aligned_table, column_of, continued, wraps
 from workers.layout.words import numeric
@@ -122,13 +122,31 @@ class Order:
         return gutters >= 2 and len(row) > 1 and len(self._gutters([*band, row])) == gutters
 
     def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
-        """A band without the headings, alone in their rows, that stand over and under it."""
+        """A band without the headings and the bars that stand over and under it."""
         start, end = band
-        while start < end and len(rows[start]) == 1 and self._big(rows[start][0]):
+        while start < end and self._apart(rows[start], rows[start + 1 : end]):
             start += 1
-        while start < end and len(rows[end - 1]) == 1 and self._big(rows[end - 1][0]):
+        while start < end and self._apart(rows[end - 1], rows[start : end - 1][::-1]):
             end -= 1
         return (start, end) if end - start > 1 or (start < end and len(rows[start]) > 1) else None
+
+    def _apart(self, row: Row, rest: list[Row]) -> bool:
+        """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
+        return (len(row) == 1 and self._big(row[0])) or (len(rest) > 1 and self._bar(row, rest))
+
+    def _bar(self, row: Row, rest: list[Row]) -> bool:
+        """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""
+        near = [piece for some in rest[:3] for piece in some]
+        if len(row) < 3 or hull(row).overlap_y(hull(rest[0])) > -self.em:
+            return False
+        spans = outside(self._gutters(rest), hull([*row, *(piece for some in rest for piece in some)]))
+        columns = [column_of(piece.box, spans) for piece in row]
+        crossed = (
+            any(piece.box.x1 < left.box.x2 and right.box.x1 < piece.box.x2 for piece in near)
+            for (left, at), (right, to) in pairwise(zip(row, columns, strict=True))
+            if at == to
+        )
+        return len(set(columns)) > 1 and any(crossed)
 
     def _big(self, piece: Piece) -> bool:
         return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em
@@ -202,23 +220,6 @@ class Order:
             return self.groups(piece.pieces)
         assert isinstance(piece, Table | Figure)
         return [piece]
-
-
-def merged(groups: Sequence[Group]) -> list[Group]:
-    """Groups, flows that go on right under one another made one: a paragraph may have been cut in two."""
-    united: list[Group] = []
-    for group in groups:
-        last = united[-1] if united else None
-        if isinstance(group, Flow) and isinstance(last, Flow) and _goes_on(last, group):
-            united[-1] = Flow(last.rows + group.rows)
-        else:
-            united.append(group)
-    return united
-
-
-def _goes_on(above: Flow, below: Flow) -> bool:
-    over, under = hull(above.rows[-1]), hull(below.rows[0])
-    return 0 < under.middle[1] - over.y2 < 1.3 * over.height and abs(under.x1 - over.x1) < over.height
 
 
 def _only_frames(row: Row) -> bool:

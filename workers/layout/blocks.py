@@ -10,7 +10,7 @@ from statistics import median
 from ocr_tasks.contract import BlockKind
 from workers.layout.lines import Box, Line, around, in_rows, usual_em
 from workers.layout.pieces import Figure, Flow, Group, Table
-from workers.layout.rows import Row, breaks_of, right_edge, row_of
+from workers.layout.rows import APART, Row, breaks_of, right_edge, row_of
 from workers.layout.words import MARKER, joined
 
 HEADING = 1.2  # of the usual type size
@@ -69,7 +69,7 @@ def blocks_of(groups: Sequence[Group], usual: Usual) -> list[Block]:
 
 def _flow(flow: Flow, usual: Usual) -> list[Block]:
     blocks = []
-    parts = _blocks([row_of(row) for row in flow.rows], usual)
+    parts = _blocks([row_of(part) for row in flow.rows for part in _by_size(row, HEADING * usual.em)], usual)
     edge = right_edge(parts, HEADING * usual.em)
     for block in parts:
         lines = [line for row in block for line in row.lines]
@@ -78,6 +78,15 @@ def _flow(flow: Flow, usual: Usual) -> list[Block]:
         breaks = breaks_of(block, edge)
         blocks.append(Block(kind, box, [row.text for row in block], breaks, size=size, score=_score(lines)))
     return blocks
+
+
+def _by_size(lines: list[Line], large: float) -> list[list[Line]]:
+    """A row, cut where a heading has small type beside it, as a newspaper's name has the date."""
+    parts = [lines[:1]]
+    for left, right in pairwise(lines):
+        apart = right.box.x1 - left.box.x2 > APART * min(left.em, right.em) and (left.em > large) != (right.em > large)
+        parts = [*parts, [right]] if apart else [*parts[:-1], [*parts[-1], right]]
+    return parts
 
 
 def _blocks(rows: list[Row], usual: Usual) -> list[list[Row]]:
@@ -122,6 +131,8 @@ def _kind(block: Sequence[Row], usual: Usual) -> BlockKind:
         return "list"
     outstanding = usual.stands_out(median(row.em for row in block), median(row.weight for row in block))
     short = len(block) <= 3 and len(text) <= LONGEST_HEADING and any(map(str.isalpha, text))
+    if block[0].parted and block[0].em <= HEADING * usual.em:
+        short = False  # a total, with its amount
     return "heading" if outstanding and short else "paragraph"
 
 

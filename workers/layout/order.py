@@ -10,7 +10,7 @@ from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line, in_rows
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, merged
 from workers.layout.rules import Rule, Rules
-from workers.layout.tables import Span, aligned_share, aligned_table, column_of, continued, wraps
+from workers.layout.tables import Span, aligned_share, aligned_table, beside, column_of, continued, fits, runs, wraps
 from workers.layout.words import numeric
 
 Row = list[Piece]
@@ -132,7 +132,19 @@ class Order:
 
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
-        return (len(row) == 1 and self._big(row[0])) or (len(rest) > 1 and self._bar(row, rest))
+        big = [piece for piece in row if self._big(piece)]
+        if len(rest) < 2 or len(row) == 1:
+            return len(big) == len(row)
+        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
+
+    def _crosses(self, row: Row, rest: list[Row]) -> bool:
+        return len(self._gutters([row, *rest])) < len(self._gutters(rest))
+
+    def _running(self, rows: list[Row]) -> bool:
+        """Whether at least two columns of a band are running text."""
+        spans = outside(self._gutters(rows), hull([piece for row in rows for piece in row]))
+        lines = [piece for row in rows for piece in row if isinstance(piece, Line)]
+        return sum(wraps([line for line in lines if column_of(line.box, spans) == at]) for at in range(len(spans))) >= 2
 
     def _bar(self, row: Row, rest: list[Row]) -> bool:
         """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""
@@ -168,12 +180,21 @@ class Order:
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
-        return [group for run in _runs(rows, self.em) for group in self._table(run)]
+        groups: list[Group] = []
+        for run in runs(rows, self.em):
+            middle = beside(run, self._gutters([list(row) for row in run]), self.em)
+            if middle is None:
+                groups += self._table(run)
+                continue
+            pieces = [line for row in run for line in row]
+            groups += self.groups([line for line in pieces if line.box.x1 < middle])
+            groups += self.groups([line for line in pieces if line.box.x1 > middle])
+        return groups
 
     def _table(self, rows: list[list[Line]]) -> list[Group]:
         """A table, without the rows over and under it that are none of its own."""
         spans = self._spans(rows)
-        own = [at for at, row in enumerate(rows) if len(row) > 1 and _fits(row, spans)]
+        own = [at for at, row in enumerate(rows) if len(row) > 1 and fits(row, spans)]
         first, last = (own[0], own[-1]) if own else (0, len(rows) - 1)
         goes_on = continued(rows[first:], spans, last + 1 - first)[last + 1 - first :]
         last += next((at for at, more in enumerate(goes_on) if not more), len(goes_on))
@@ -182,7 +203,7 @@ class Order:
             return [Flow(rows)]
         above, below = rows[:first], rows[last + 1 :]
         table = aligned_table(body, self._spans(body))
-        return [*([Flow(above)] if above else []), table, *([Flow(below)] if below else [])]
+        return [*([Flow(above)] if above else []), table, *(self._table(below) if below else [])]
 
     def _spans(self, rows: list[list[Line]]) -> list[Span]:
         """The columns of a table, by its rows that have most of their cells."""
@@ -224,27 +245,3 @@ class Order:
 
 def _only_frames(row: Row) -> bool:
     return len(row) > 1 and all(isinstance(piece, Frame) for piece in row)
-
-
-def _fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
-    """Whether every cell of a row stands in one column, and reaches no further than a letter out of it."""
-    for line in row:
-        under = [span for span in spans if min(line.box.x2, span[1]) > max(line.box.x1, span[0])]
-        if len(under) != 1 or line.box.x1 < under[0][0] - line.em or line.box.x2 > under[0][1] + line.em:
-            return False
-    return True
-
-
-def _runs(rows: list[list[Line]], em: float) -> list[list[list[Line]]]:
-    """Rows cut where two stand much further apart than the others do."""
-    boxes = [hull(row) for row in rows]
-    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
-    if not pitches:
-        return [rows]
-    usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
-    runs, start = [], 0
-    for at, pitch in enumerate(pitches):
-        if pitch > 1.7 * usual and pitch > usual + em:
-            runs.append(rows[start : at + 1])
-            start = at + 1
-    return [*runs, rows[start:]]

@@ -13,6 +13,7 @@ from workers.layout.words import is_chinese, joined
 LOOSE = 1.9  # ems from row to row, from which on rows are taken for running text only when they look like it
 NARROW = 10.0  # ems: columns so narrow may be lists of names, with no gap to tell their entries
 RUNNING = 12.0  # ems: the least width of loose running text
+APART = 2.0  # ems: wider than the spaces of lines set flush
 FULL = 0.75  # of the width: rows that reach so far are full, whatever the next word's length
 
 
@@ -26,6 +27,11 @@ class Row:
     weight: float
     lines: list[Line]
 
+    @property
+    def parted(self) -> bool:
+        """Whether it has parts too far apart for a sentence, as a label and its amount."""
+        return any(right.box.x1 - left.box.x2 > APART * self.em for left, right in pairwise(self.lines))
+
 
 def row_of(lines: list[Line]) -> Row:
     """The row that lines side by side make; its type is that of most of its letters."""
@@ -38,7 +44,8 @@ def right_edge(blocks: Sequence[Sequence[Row]], most_em: float) -> float:
     """Where the text around ends, by its long blocks or else by all of it, without larger type."""
     usual = [block for block in blocks if block[0].em <= most_em] or blocks
     long = [block for block in usual if len(block) > 3] or usual
-    return max(row.box.x2 for block in long for row in block)
+    rows = [row for block in long for row in block]
+    return max(row.box.x2 for row in [row for row in rows if not row.parted] or rows)
 
 
 def breaks_of(rows: Sequence[Row], edge: float) -> list[bool]:
@@ -54,7 +61,8 @@ def breaks_of(rows: Sequence[Row], edge: float) -> list[bool]:
         return [True] * len(short)
     left = min(row.box.x1 for row in rows)
     return [
-        ended and above.box.x2 - left < FULL * (right - left) for ended, above in zip(short, rows[:-1], strict=True)
+        above.parted or below.parted or (ended and above.box.x2 - left < FULL * (right - left))
+        for ended, (above, below) in zip(short, pairwise(rows), strict=True)
     ]
 
 

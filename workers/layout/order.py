@@ -9,8 +9,19 @@ from itertools import pairwise
 from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line, in_rows
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, merged
-from workers.layout.rules import Rule, Rules
-from workers.layout.tables import Span, aligned_share, aligned_table, beside, column_of, continued, fits, runs, wraps
+from workers.layout.rules import NEAR, Rule, Rules
+from workers.layout.tables import (
+    Span,
+    aligned_share,
+    aligned_table,
+    beside,
+    column_of,
+    continued,
+    fits,
+    listed,
+    runs,
+    wraps,
+)
 from workers.layout.words import numeric
 
 Row = list[Piece]
@@ -46,7 +57,9 @@ class Order:
     def _ruled_off(self, above: Row, below: Row, rows: list[Row]) -> bool:
         page = hull([piece for row in rows for piece in row])
         top, bottom = hull(above).y2 - 0.3 * self.em, hull(below).y1 + 0.3 * self.em
-        between: list[Rule] = [rule for rule in self.rules.across if top <= rule.at <= bottom]
+        edges = [y for row in (above, below) for p in row if isinstance(p, Frame) for y in (p.box.y1, p.box.y2)]
+        free = [rule for rule in self.rules.across if all(abs(rule.at - y) > NEAR for y in edges)]
+        between: list[Rule] = [rule for rule in free if top <= rule.at <= bottom]
         return any(min(rule.end, page.x2) - max(rule.start, page.x1) > 0.7 * page.width for rule in between)
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
@@ -174,14 +187,14 @@ class Order:
                 return self._flow(rows)
             return [group for column in columns for group in self.groups(column)]
         wrapped = [wraps(column) for column in lines]
-        if sum(wrapped) >= 2 or aligned_share(lines) < 0.6:
+        if sum(wrapped) >= 2 or sum(map(listed, lines)) >= 2 or aligned_share(lines) < 0.6:
             return [group for column in columns for group in self.groups(column)]
         return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
         groups: list[Group] = []
-        for run in runs(rows, self.em):
+        for run in runs(rows, self.em, BIG_TYPE * self.em):
             middle = beside(run, self._gutters([list(row) for row in run]), self.em)
             if middle is None:
                 groups += self._table(run)

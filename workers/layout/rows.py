@@ -57,7 +57,7 @@ def breaks_of(rows: Sequence[Row], edge: float) -> list[bool]:
     right = max(row.box.x2 for row in rows)
     right = right if len(rows) > 3 else max(right, edge)
     short = [_short(above, below, right) for above, below in pairwise(rows)]
-    if 2 * sum(short) > len(short) or _names(rows) or _loose(rows):
+    if 2 * sum(short) > len(short) or _centred(rows) or _names(rows) or _loose(rows):
         return [True] * len(short)
     left = min(row.box.x1 for row in rows)
     return [
@@ -72,6 +72,15 @@ def _short(above: Row, below: Row, right: float) -> bool:
         return right - above.box.x2 > 3 * above.em
     word = below.text.split(" ", 1)[0]
     return right - above.box.x2 > below.box.width * (len(word) + 2) / len(below.text) + above.em
+
+
+def _centred(rows: Sequence[Row]) -> bool:
+    """Whether rows begin and end in different places around the same middle."""
+    em, boxes = rows[0].em, [row.box for row in rows]
+    return all(
+        abs(above.middle[0] - below.middle[0]) < 0.3 * em and abs(above.x1 - below.x1) > 0.4 * em
+        for above, below in pairwise(boxes)
+    )
 
 
 def _names(rows: Sequence[Row]) -> bool:

@@ -111,7 +111,7 @@ def _may_be_parted(before: str, after: str, around: str) -> bool:
     if is_chinese(before) or is_chinese(after):
         return False
     # A place is only about right: the gap of a space that was read may seem to be one letter off.
-    return " " not in around and (before.isalnum() or before == "©") and (after.isalnum() or after == "(")
+    return " " not in around and (before.isalnum() or before in "©·") and (after.isalnum() or after in "(·")
 
 
 def _digits_and_letters(text: str, chinese: bool) -> str:

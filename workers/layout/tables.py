@@ -159,6 +159,11 @@ def wraps(column: Sequence[Line]) -> bool:
     return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
 
 
+def listed(column: Sequence[Line]) -> bool:
+    """Whether a column has the entries of a list."""
+    return sum(bool(MARKER.match(line.text)) and not numeric(line.text) for line in column) >= 2
+
+
 def inside(grid: Grid, line: Line) -> bool:
     """Whether a line stands in a grid."""
     box = grid.box
@@ -174,16 +179,17 @@ def fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
     return True
 
 
-def runs(rows: list[list[Line]], em: float) -> list[list[list[Line]]]:
-    """Rows cut where two stand much further apart than the others do."""
+def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line]]]:
+    """Rows cut where two stand much further apart than the others do, and around headings alone in their rows."""
     boxes = [around([line.box for line in row]) for row in rows]
     pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
     if not pitches:
         return [rows]
     usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
+    headings = [len(row) == 1 and row[0].em > large for row in rows]
     found, start = [], 0
     for at, pitch in enumerate(pitches):
-        if pitch > 1.7 * usual and pitch > usual + em:
+        if (pitch > 1.7 * usual and pitch > usual + em) or headings[at] != headings[at + 1]:
             found.append(rows[start : at + 1])
             start = at + 1
     return [*found, rows[start:]]

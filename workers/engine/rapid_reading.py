@@ -22,6 +22,7 @@ SMALL_LINE = 15.0  # lines lower than this in the first look, in its pixels, mak
 CLOSE_LINE = 22.0  # how high the second look shows them
 STRAIGHT = 0.15  # degrees of skew that are left alone
 LEAST_SCORE = 0.5
+LEAST_ROOM = 1.05  # ems that the detector's boxes are high, or more
 SAMPLE = 5  # lines read to find out which way is up
 SURE = 0.85  # their mean score from which nobody asks further
 
@@ -150,7 +151,7 @@ def _line(where: FoundLine, what: ReadLine, seen: Ink) -> Line:
     left = empty.pop(0)[1] if empty and empty[0][0] <= x1 else x1
     right = empty.pop()[0] if empty and empty[-1][1] >= x2 - 1 else x2
     box = Box(left, y - height / 2, max(right, left + 1), y + height / 2)
-    size = seen.height / letters_height(what.text)
+    size = min(seen.height / letters_height(what.text), height / LEAST_ROOM)  # specks look like ink, too
     return Line(box, what.text, what.score, places, tuple(empty), size, seen.stroke / size)
 
 

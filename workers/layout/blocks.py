@@ -10,7 +10,8 @@ from statistics import median
 from ocr_tasks.contract import BlockKind
 from workers.layout.lines import Box, Line, around, in_rows, usual_em
 from workers.layout.pieces import Figure, Flow, Group, Table
-from workers.layout.words import MARKER, is_chinese, joined
+from workers.layout.rows import APART, Row, breaks_of, right_edge, row_of
+from workers.layout.words import MARKER, joined
 
 HEADING = 1.2  # of the usual type size
 BOLD = 1.25  # of the usual stroke
@@ -31,17 +32,6 @@ class Block:
     cells: list[list[str]] = field(default_factory=list)
     size: float = 0.0
     score: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A printed row of text. `em`: the size of its type in pixels; `weight`: its strokes' width in ems."""
-
-    box: Box
-    text: str
-    em: float
-    weight: float
-    lines: list[Line]
 
 
 @dataclass(frozen=True)
@@ -79,27 +69,30 @@ def blocks_of(groups: Sequence[Group], usual: Usual) -> list[Block]:
 
 def _flow(flow: Flow, usual: Usual) -> list[Block]:
     blocks = []
-    right = flow.box.x2
-    for block in _blocks([_row(row) for row in flow.rows], usual):
+    parts = _blocks([row_of(part) for row in flow.rows for part in _by_size(row, HEADING * usual.em)], usual)
+    edge = right_edge(parts, HEADING * usual.em)
+    for block in parts:
         lines = [line for row in block for line in row.lines]
-        breaks = [_broken(above, below, right) for above, below in pairwise(block)]
         kind, box = _kind(block, usual), around([row.box for row in block])
         size = median(row.em for row in block)
+        breaks = breaks_of(block, edge)
         blocks.append(Block(kind, box, [row.text for row in block], breaks, size=size, score=_score(lines)))
     return blocks
 
 
-def _row(lines: list[Line]) -> Row:
-    longest = max(lines, key=lambda line: len(line.text))
-    return Row(
-        around([line.box for line in lines]), joined([line.text for line in lines]), longest.em, longest.weight, lines
-    )
+def _by_size(lines: list[Line], large: float) -> list[list[Line]]:
+    """A row, cut where a heading has small type beside it, as a newspaper's name has the date."""
+    parts = [lines[:1]]
+    for left, right in pairwise(lines):
+        apart = right.box.x1 - left.box.x2 > APART * min(left.em, right.em) and (left.em > large) != (right.em > large)
+        parts = [*parts, [right]] if apart else [*parts[:-1], [*parts[-1], right]]
+    return parts
 
 
 def _blocks(rows: list[Row], usual: Usual) -> list[list[Row]]:
     """Rows cut into blocks: at wider gaps, at changes of type, before list markers."""
     pitches = [below.box.middle[1] - above.box.middle[1] for above, below in pairwise(rows)]
-    pitch = min(median(pitches), 2.0 * usual.em) if pitches else 0.0
+    pitch = _pitch(pitches, usual.em)
     blocks = [[rows[0]]]
     for above, row, step in zip(rows, rows[1:], pitches, strict=False):
         size = max(1.0, min(above.em, row.em) / usual.em)
@@ -108,6 +101,15 @@ def _blocks(rows: list[Row], usual: Usual) -> list[list[Row]]:
         else:
             blocks[-1].append(row)
     return blocks
+
+
+def _pitch(pitches: Sequence[float], em: float) -> float:
+    """How far the rows of one block stand apart, from middle to middle; lines set far apart show it by being even."""
+    if not pitches:
+        return 0.0
+    usual = median(pitches)
+    even = sum(abs(pitch - usual) < 0.1 * usual for pitch in pitches) > 0.6 * len(pitches) > 1.2
+    return min(usual, (3.0 if even else 2.0) * em)
 
 
 def _changed(above: Row, row: Row, usual: Usual) -> bool:
@@ -123,20 +125,14 @@ def _starts(above: Row, row: Row, em: float) -> bool:
     return not MARKER.match(above.text) and row.box.x1 > above.box.x1 + 1.2 * em and row.box.x2 > above.box.x2 + em
 
 
-def _broken(above: Row, below: Row, right: float) -> bool:
-    """Whether a line was ended on purpose: the next word would still have fitted in."""
-    if is_chinese(above.text[-1]):
-        return right - above.box.x2 > 3 * above.em
-    word = below.text.split(" ", 1)[0]
-    return right - above.box.x2 > below.box.width * (len(word) + 2) / len(below.text) + above.em
-
-
 def _kind(block: Sequence[Row], usual: Usual) -> BlockKind:
     text = joined([row.text for row in block])
     if MARKER.match(text) and not block[0].em > HEADING * usual.em:
         return "list"
     outstanding = usual.stands_out(median(row.em for row in block), median(row.weight for row in block))
     short = len(block) <= 3 and len(text) <= LONGEST_HEADING and any(map(str.isalpha, text))
+    if block[0].parted and block[0].em <= HEADING * usual.em:
+        short = False  # a total, with its amount
     return "heading" if outstanding and short else "paragraph"
 
 

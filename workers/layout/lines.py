@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Protocol, TypeVar
+
+WIDE_SPACE = 1.6  # of the usual step from letter to letter
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,14 @@ def _part(line: Line, start: int, end: int, left: float, right: float) -> list[L
 
 
 def split_wide(line: Line, ems: float) -> list[Line]:
-    """Cut a line at every stretch wider than `ems` times its type: too wide for a space between words."""
+    """Cut a line at every stretch wider than `ems` times its type: too wide for a space between words.
+
+    Where all letters are as wide as an m, so are the spaces.
+    """
     if len(line.places) != len(line.text):
         return [line]
-    wide = [
-        gap for gap in line.gaps if gap[1] - gap[0] > ems * line.em and line.box.x1 < gap[0] and gap[1] < line.box.x2
-    ]
+    least = ems * line.em
+    if line.text.isascii() and len(line.places) > 2:
+        least = max(least, WIDE_SPACE * median(after - before for before, after in pairwise(line.places)))
+    wide = [gap for gap in line.gaps if gap[1] - gap[0] > least and line.box.x1 < gap[0] and gap[1] < line.box.x2]
     return split_at(line, wide) if wide else [line]

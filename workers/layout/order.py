@@ -8,9 +8,20 @@ from itertools import pairwise
 
 from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line, in_rows
-from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull
-from workers.layout.rules import Rule, Rules
-from workers.layout.tables import Span, aligned_share, aligned_table, column_of, continued, wraps
+from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, merged
+from workers.layout.rules import NEAR, Rule, Rules
+from workers.layout.tables import (
+    Span,
+    aligned_share,
+    aligned_table,
+    beside,
+    column_of,
+    continued,
+    fits,
+    listed,
+    runs,
+    wraps,
+)
 from workers.layout.words import numeric
 
 Row = list[Piece]
@@ -46,7 +57,9 @@ class Order:
     def _ruled_off(self, above: Row, below: Row, rows: list[Row]) -> bool:
         page = hull([piece for row in rows for piece in row])
         top, bottom = hull(above).y2 - 0.3 * self.em, hull(below).y1 + 0.3 * self.em
-        between: list[Rule] = [rule for rule in self.rules.across if top <= rule.at <= bottom]
+        edges = [y for row in (above, below) for p in row if isinstance(p, Frame) for y in (p.box.y1, p.box.y2)]
+        free = [rule for rule in self.rules.across if all(abs(rule.at - y) > NEAR for y in edges)]
+        between: list[Rule] = [rule for rule in free if top <= rule.at <= bottom]
         return any(min(rule.end, page.x2) - max(rule.start, page.x1) > 0.7 * page.width for rule in between)
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
@@ -122,13 +135,43 @@ class Order:
         return gutters >= 2 and len(row) > 1 and len(self._gutters([*band, row])) == gutters
 
     def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
-        """A band without the headings, alone in their rows, that stand over and under it."""
+        """A band without the headings and the bars that stand over and under it."""
         start, end = band
-        while start < end and len(rows[start]) == 1 and self._big(rows[start][0]):
+        while start < end and self._apart(rows[start], rows[start + 1 : end]):
             start += 1
-        while start < end and len(rows[end - 1]) == 1 and self._big(rows[end - 1][0]):
+        while start < end and self._apart(rows[end - 1], rows[start : end - 1][::-1]):
             end -= 1
         return (start, end) if end - start > 1 or (start < end and len(rows[start]) > 1) else None
+
+    def _apart(self, row: Row, rest: list[Row]) -> bool:
+        """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
+        big = [piece for piece in row if self._big(piece)]
+        if len(rest) < 2 or len(row) == 1:
+            return len(big) == len(row)
+        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
+
+    def _crosses(self, row: Row, rest: list[Row]) -> bool:
+        return len(self._gutters([row, *rest])) < len(self._gutters(rest))
+
+    def _running(self, rows: list[Row]) -> bool:
+        """Whether at least two columns of a band are running text."""
+        spans = outside(self._gutters(rows), hull([piece for row in rows for piece in row]))
+        lines = [piece for row in rows for piece in row if isinstance(piece, Line)]
+        return sum(wraps([line for line in lines if column_of(line.box, spans) == at]) for at in range(len(spans))) >= 2
+
+    def _bar(self, row: Row, rest: list[Row]) -> bool:
+        """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""
+        near = [piece for some in rest[:3] for piece in some]
+        if len(row) < 3 or hull(row).overlap_y(hull(rest[0])) > -self.em:
+            return False
+        spans = outside(self._gutters(rest), hull([*row, *(piece for some in rest for piece in some)]))
+        columns = [column_of(piece.box, spans) for piece in row]
+        crossed = (
+            any(piece.box.x1 < left.box.x2 and right.box.x1 < piece.box.x2 for piece in near)
+            for (left, at), (right, to) in pairwise(zip(row, columns, strict=True))
+            if at == to
+        )
+        return len(set(columns)) > 1 and any(crossed)
 
     def _big(self, piece: Piece) -> bool:
         return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em
@@ -144,18 +187,27 @@ class Order:
                 return self._flow(rows)
             return [group for column in columns for group in self.groups(column)]
         wrapped = [wraps(column) for column in lines]
-        if sum(wrapped) >= 2 or aligned_share(lines) < 0.6:
+        if sum(wrapped) >= 2 or sum(map(listed, lines)) >= 2 or aligned_share(lines) < 0.6:
             return [group for column in columns for group in self.groups(column)]
         return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
-        return [group for run in _runs(rows, self.em) for group in self._table(run)]
+        groups: list[Group] = []
+        for run in runs(rows, self.em, BIG_TYPE * self.em):
+            middle = beside(run, self._gutters([list(row) for row in run]), self.em)
+            if middle is None:
+                groups += self._table(run)
+                continue
+            pieces = [line for row in run for line in row]
+            groups += self.groups([line for line in pieces if line.box.x1 < middle])
+            groups += self.groups([line for line in pieces if line.box.x1 > middle])
+        return groups
 
     def _table(self, rows: list[list[Line]]) -> list[Group]:
         """A table, without the rows over and under it that are none of its own."""
         spans = self._spans(rows)
-        own = [at for at, row in enumerate(rows) if len(row) > 1 and _fits(row, spans)]
+        own = [at for at, row in enumerate(rows) if len(row) > 1 and fits(row, spans)]
         first, last = (own[0], own[-1]) if own else (0, len(rows) - 1)
         goes_on = continued(rows[first:], spans, last + 1 - first)[last + 1 - first :]
         last += next((at for at, more in enumerate(goes_on) if not more), len(goes_on))
@@ -164,7 +216,7 @@ class Order:
             return [Flow(rows)]
         above, below = rows[:first], rows[last + 1 :]
         table = aligned_table(body, self._spans(body))
-        return [*([Flow(above)] if above else []), table, *([Flow(below)] if below else [])]
+        return [*([Flow(above)] if above else []), table, *(self._table(below) if below else [])]
 
     def _spans(self, rows: list[list[Line]]) -> list[Span]:
         """The columns of a table, by its rows that have most of their cells."""
@@ -204,46 +256,5 @@ class Order:
         return [piece]
 
 
-def merged(groups: Sequence[Group]) -> list[Group]:
-    """Groups, flows that go on right under one another made one: a paragraph may have been cut in two."""
-    united: list[Group] = []
-    for group in groups:
-        last = united[-1] if united else None
-        if isinstance(group, Flow) and isinstance(last, Flow) and _goes_on(last, group):
-            united[-1] = Flow(last.rows + group.rows)
-        else:
-            united.append(group)
-    return united
-
-
-def _goes_on(above: Flow, below: Flow) -> bool:
-    over, under = hull(above.rows[-1]), hull(below.rows[0])
-    return 0 < under.middle[1] - over.y2 < 1.3 * over.height and abs(under.x1 - over.x1) < over.height
-
-
 def _only_frames(row: Row) -> bool:
     return len(row) > 1 and all(isinstance(piece, Frame) for piece in row)
-
-
-def _fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
-    """Whether every cell of a row stands in one column, and reaches no further than a letter out of it."""
-    for line in row:
-        under = [span for span in spans if min(line.box.x2, span[1]) > max(line.box.x1, span[0])]
-        if len(under) != 1 or line.box.x1 < under[0][0] - line.em or line.box.x2 > under[0][1] + line.em:
-            return False
-    return True
-
-
-def _runs(rows: list[list[Line]], em: float) -> list[list[list[Line]]]:
-    """Rows cut where two stand much further apart than the others do."""
-    boxes = [hull(row) for row in rows]
-    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
-    if not pitches:
-        return [rows]
-    usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
-    runs, start = [], 0
-    for at, pitch in enumerate(pitches):
-        if pitch > 1.7 * usual and pitch > usual + em:
-            runs.append(rows[start : at + 1])
-            start = at + 1
-    return [*runs, rows[start:]]

@@ -51,3 +51,20 @@ Group = Flow | Table | Figure
 
 def hull(pieces: Sequence[Piece]) -> Box:
     return around([piece.box for piece in pieces])
+
+
+def merged(groups: Sequence[Group]) -> list[Group]:
+    """Groups, flows that go on right under one another made one: a paragraph may have been cut in two."""
+    united: list[Group] = []
+    for group in groups:
+        last = united[-1] if united else None
+        if isinstance(group, Flow) and isinstance(last, Flow) and _goes_on(last, group):
+            united[-1] = Flow(last.rows + group.rows)
+        else:
+            united.append(group)
+    return united
+
+
+def _goes_on(above: Flow, below: Flow) -> bool:
+    over, under = hull(above.rows[-1]), hull(below.rows[0])
+    return 0 < under.middle[1] - over.y2 < 1.3 * over.height and abs(under.x1 - over.x1) < over.height

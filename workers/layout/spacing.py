@@ -13,6 +13,8 @@ from workers.layout.words import MARKS, is_chinese
 BESIDE_CHINESE = 0.21  # of an em: without a space 90 % of gaps are below 0.2, with one 98 % above 0.23
 SPACED, CLOSE = 0.13, 0.45  # the same on pages that set Latin among Chinese with spaces, and without
 BETWEEN_WORDS = 0.5  # of an em: never reached inside a word, where the recogniser itself misses few spaces
+LIKE_SPACES = 0.8  # of the gaps at the spaces that it did read in a line: inside words hardly any is above 0.7
+LEAST_SPACE = 0.15  # of an em: narrower gaps at spaces are no measure
 AFTER_FULL_WIDTH = 0.42  # of an em: a full-width mark takes half of its square, 0.46 and more
 FULL_WIDTH = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。"}
 HALF_WIDTH = {"，": ",", "；": ";", "：": ":", "！": "!", "？": "?", "（": "(", "）": ")", "．": ".", "％": "%"}
@@ -82,23 +84,34 @@ def _without_spaces_at_marks(placed: Placed) -> Placed:
 def _spaced(placed: Placed, line: Line, beside_chinese: float) -> Placed:
     """Characters with the spaces that the recogniser dropped."""
     spaced = placed[:1]
+    between_words = _between_words(placed, line)
     for at, (after, place) in enumerate(placed[1:], 1):
         before, left = placed[at - 1]
         around = "".join(character for character, _ in placed[max(0, at - 2) : at + 2])
-        if gap_between(line, left, place) > _least_gap(before, after, around, beside_chinese):
+        if is_chinese(before) != is_chinese(after) and before.isalnum() and after.isalnum():
+            least = beside_chinese
+        else:
+            least = between_words if _may_be_parted(before, after, around) else float("inf")
+        if gap_between(line, left, place) > least:
             spaced.append((" ", (left + place) / 2))
         spaced.append((after, place))
     return spaced
 
 
-def _least_gap(before: str, after: str, around: str, beside_chinese: float) -> float:
-    """From which gap on two neighbours, in the four characters around, have a space between them, in ems."""
-    if not (before.isalnum() and after.isalnum()) or (is_chinese(before) and is_chinese(after)):
-        return float("inf")
+def _between_words(placed: Placed, line: Line) -> float:
+    """From which gap on words of a line are parted, in ems: by those at the spaces that were read, if there are any."""
+    triples = zip(placed, placed[1:], placed[2:], strict=False)
+    gaps = [gap_between(line, left, right) for (_, left), (space, _), (_, right) in triples if space == " "]
+    measures = sorted(gap for gap in gaps if gap > LEAST_SPACE)
+    return min(BETWEEN_WORDS, LIKE_SPACES * measures[len(measures) // 2]) if measures else BETWEEN_WORDS
+
+
+def _may_be_parted(before: str, after: str, around: str) -> bool:
+    """Whether a space may have been dropped between two neighbours, in the four characters around."""
     if is_chinese(before) or is_chinese(after):
-        return beside_chinese
+        return False
     # A place is only about right: the gap of a space that was read may seem to be one letter off.
-    return float("inf") if " " in around else BETWEEN_WORDS
+    return " " not in around and (before.isalnum() or before in "©·") and (after.isalnum() or after in "(·")
 
 
 def _digits_and_letters(text: str, chinese: bool) -> str:

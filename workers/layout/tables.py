@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 
 from workers.layout.lines import Box, Line, around, in_rows, split_at
 from workers.layout.pieces import Table
 from workers.layout.rules import NEAR, Grid
-from workers.layout.words import MARKER, joined, numeric
+from workers.layout.words import MARKER, joined, labelled, numeric
 
 Span = tuple[float, float]
+FAR = 8.0  # ems: wider than the columns of most tables stand apart
 
 
 def ruled_table(grid: Grid, lines: Sequence[Line]) -> Table | None:
@@ -104,6 +105,35 @@ def _full(line: Line, above: Sequence[Line], columns: Sequence[Span]) -> bool:
     return any(column_of(other.box, columns) == column and other.box.width > 0.6 * (high - low) for other in above)
 
 
+def beside(rows: Sequence[Sequence[Line]], gutters: Sequence[Span], em: float) -> float | None:
+    """Where two things only happen to stand beside each other, as an address and what is told of an order do.
+
+    The gutter between them is far wider than any other and leads from no label and to no number. Without other gutters
+    both sides are like addresses; with them, one side ends before the other or the right one has labels of its own.
+    """
+    *narrow, widest = sorted(gutters, key=lambda gutter: gutter[1] - gutter[0]) or [(0.0, 0.0)]
+    width, middle = widest[1] - widest[0], (widest[0] + widest[1]) / 2
+    if len(rows) < 3 or width < FAR * em or any(width < 2 * (high - low) for low, high in narrow):
+        return None
+    before = [[line for line in row if line.box.x1 < middle][-1:] for row in rows]
+    after = [[line for line in row if line.box.x1 > middle][:1] for row in rows]
+    left, right = ([line.text for side in sides for line in side] for sides in (before, after))
+    if _most(left, labelled) or _most(left, numeric) or _most(right, numeric) or min(len(left), len(right)) < 2:
+        return None
+    if not narrow:
+        return middle if _like_address(left) and _like_address(right) else None
+    return middle if not (before[-1] and after[-1]) or _most(right, labelled) else None
+
+
+def _like_address(texts: Sequence[str]) -> bool:
+    """Whether some lines have digits and some have none."""
+    return 1 <= 4 * sum(any(map(str.isdigit, text)) for text in texts) / len(texts) <= 3
+
+
+def _most(texts: Sequence[str], like: Callable[[str], bool]) -> bool:
+    return 2 * sum(map(like, texts)) >= len(texts)
+
+
 def aligned_share(columns: Sequence[Sequence[Line]]) -> float:
     """The share of lines that stand on the height of a line in another column, without the fullest column."""
     ordered = sorted(columns, key=len)
@@ -129,7 +159,37 @@ def wraps(column: Sequence[Line]) -> bool:
     return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
 
 
+def listed(column: Sequence[Line]) -> bool:
+    """Whether a column has the entries of a list."""
+    return sum(bool(MARKER.match(line.text)) and not numeric(line.text) for line in column) >= 2
+
+
 def inside(grid: Grid, line: Line) -> bool:
     """Whether a line stands in a grid."""
     box = grid.box
     return Box(box.x1 - NEAR, box.y1 - NEAR, box.x2 + NEAR, box.y2 + NEAR).holds(line.box)
+
+
+def fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
+    """Whether every cell of a row stands in one column, and reaches no further than a letter out of it."""
+    for line in row:
+        under = [span for span in spans if min(line.box.x2, span[1]) > max(line.box.x1, span[0])]
+        if len(under) != 1 or line.box.x1 < under[0][0] - line.em or line.box.x2 > under[0][1] + line.em:
+            return False
+    return True
+
+
+def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line]]]:
+    """Rows cut where two stand much further apart than the others do, and around headings alone in their rows."""
+    boxes = [around([line.box for line in row]) for row in rows]
+    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
+    if not pitches:
+        return [rows]
+    usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
+    headings = [len(row) == 1 and row[0].em > large for row in rows]
+    found, start = [], 0
+    for at, pitch in enumerate(pitches):
+        if (pitch > 1.7 * usual and pitch > usual + em) or headings[at] != headings[at + 1]:
+            found.append(rows[start : at + 1])
+            start = at + 1
+    return [*found, rows[start:]]

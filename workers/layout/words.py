@@ -31,6 +31,11 @@ def numeric(text: str) -> bool:
     return bool(NUMBER.match(text.strip()))
 
 
+def labelled(text: str) -> bool:
+    """Whether a text announces what stands after it."""
+    return text.rstrip().endswith((":", "："))
+
+
 def letters_height(text: str) -> float:
     """How high the letters of a text are together, from the lowest to the highest point, in ems."""
     if any(is_chinese(character) for character in text):

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from ocr_tasks.errors import InvalidId, InvalidOption, InvalidPageRange, UnknownField
+from ocr_tasks.errors import InvalidId, InvalidOption, InvalidPageRange, InvalidRequest, UnknownField
 
 
 class Wire(BaseModel):
@@ -85,9 +85,16 @@ class Source(Wire):
     """Where a job's pages come from: bytes in the blob store."""
 
     blob: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    media_type: str
-    size_bytes: int = Field(ge=1)
+    media_type: str = Field(pattern=r"^[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+$", max_length=100)
+    size_bytes: int = Field(ge=1, lt=2**63)
     filename: str | None = Field(None, max_length=255)
+
+    @field_validator("filename")
+    @classmethod
+    def _printable(cls, filename: str | None) -> str | None:
+        if filename is not None and not filename.isprintable():
+            raise ValueError("Characters that cannot be printed are not allowed")
+        return filename
 
 
 class OcrOptions(Wire):
@@ -102,6 +109,18 @@ class OcrOptions(Wire):
     include_layout: bool = True
     extract_tables: bool = True
     priority: Priority = Priority.INTERACTIVE
+    # Excluded from every dump: it travels in the entry task's message and nowhere else.
+    password: SecretStr | None = Field(None, max_length=256, exclude=True, repr=False)
+
+    @field_validator("password")
+    @classmethod
+    def _without_nul(cls, password: SecretStr | None) -> SecretStr | None:
+        # PDFium would take what stands before it for the whole.
+        if password is None or not password.get_secret_value():
+            return None  # an empty field of a form
+        if "\0" in password.get_secret_value():
+            raise ValueError("NUL characters are not allowed")
+        return password
 
     def operations(self) -> frozenset[Operation]:
         """What an engine must be able to do for this job."""
@@ -128,18 +147,40 @@ _Model = TypeVar("_Model", bound=Wire)
 
 
 def _validated(model: type[_Model], given: dict[str, Any]) -> _Model:
+    if not isinstance(given, dict):
+        raise InvalidRequest(f"An object with named fields is needed; got {_short(repr(given))}.")
     names = {field.alias or name for name, field in model.model_fields.items()}
     unknown = sorted(set(given) - names)
     if unknown:
         known = ", ".join(sorted(names))
-        raise UnknownField(f"Unknown field {unknown[0]!r}. Known fields: {known}.", field=unknown[0])
+        name = _short(str(unknown[0]))
+        raise UnknownField(f"Unknown field {name!r}. Known fields: {known}.", field=name)
     try:
         return model.model_validate(given, by_alias=True, by_name=False)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else ""
-        value = first.get("input")
-        raise InvalidOption(f"{field}: {first['msg']}; got {value!r}.", field=field, value=str(value)[:200]) from None
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> InvalidOption:
+    """The first thing that is wrong, with the value that was given, unless that is secret."""
+    first = error.errors(include_url=False)[0]
+    field, said = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    overstepped = [value for name, value in first.get("ctx", {}).items() if name in LIMITS]
+    limits = {"limit": overstepped[0]} if overstepped else {}
+    if first["loc"][:1] == ("password",):
+        return InvalidOption(f"{field}: {said}.", field=field, **limits)
+    given = first.get("input")
+    return InvalidOption(
+        f"{field}: {said}; got {_short(repr(given))}.", field=field, value=_short(str(given)), **limits
+    )
+
+
+LIMITS = ("max_length", "min_length", "le", "ge", "lt", "gt")
+"""Where pydantic's errors hold the limit that was overstepped."""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def parse_id(given: str) -> UUID:
@@ -187,6 +228,10 @@ class TaskName(StrEnum):
     PREPARE_RANGE = "ocr_tasks.prepare_range"
     READ_PAGE = "ocr_tasks.read_page"
     FINISH = "ocr_tasks.finish"
+
+
+HIDDEN = "(hidden)"
+"""`argsrepr` and `kwargsrepr` of an entry task, as events, logs and Flower show it: its options may hold a password."""
 
 
 def prepare_queue(priority: Priority) -> str:

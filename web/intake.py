@@ -48,6 +48,12 @@ def form_file() -> FileStorage:
             f"Unknown file field {unknown[0][:80]!r}; send the document as 'file'.", field=unknown[0][:80]
         )
     files = request.files.getlist("file")
+    if not files and not request.form:
+        raise InvalidRequest(
+            "The body holds no form that can be read: it is empty or cut off, or its boundary is not the one that "
+            "Content-Type names. Send the document in the field 'file'.",
+            field="file",
+        )
     if len(files) != 1:
         raise InvalidRequest(f"The field 'file' must hold one file; it holds {len(files)}.", field="file")
     return files[0]

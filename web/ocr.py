@@ -33,7 +33,7 @@ def process() -> Response:
     with bound_contextvars(job_id=str(job_id)):
         source = store_file(shared.blobs, file)
         job = create_job(shared.db, job_id, engine=shared.settings.engine, source=source, options=options)
-        shared.dispatch.entry(job_id, options.priority)
+        shared.dispatch.entry(job_id, options.priority, options.password)
         # None: the commit's answer was lost and the insert ran twice; the row is there.
         return _answer(job or get_job(shared.db, job_id), options, wait_s)
 

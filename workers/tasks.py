@@ -13,7 +13,7 @@ from celery import Task
 from celery.worker.request import Request
 
 from ocr_tasks.app import app
-from ocr_tasks.contract import TaskName, parse_options, parse_source
+from ocr_tasks.contract import HIDDEN, TaskName, parse_options, parse_source
 from ocr_tasks.errors import InvalidId, OcrError, ParserDied
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.finishing import finish_died
@@ -34,6 +34,18 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     Should this fail, the lease runs out and the reconciler does the same, later.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.task_name == TaskName.OCR:
+            # The caller's own Celery wrote these: its options may hold a password.
+            self._argsrepr = self._kwargsrepr = HIDDEN
+            self._request_dict.update(argsrepr=HIDDEN, kwargsrepr=HIDDEN)
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What `inspect active` and Flower are told of a task in work: never its arguments themselves."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)
@@ -68,7 +80,8 @@ def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str
     elif task_name == TaskName.OCR:
         job_id = UUID(task_id)
         if inspect_died(db, job_id, charge=True, **limits):
-            shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"])
+            password = parse_options(kwargs.get("options") or {}).password
+            shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"], password)
     elif task_name == TaskName.FINISH:
         job_id = UUID(kwargs["job_id"])
         if finish_died(db, job_id):
@@ -96,15 +109,16 @@ def ocr(self: Task, source: dict[str, Any] | None = None, options: dict[str, Any
     except ValueError:
         raise InvalidId(f"The task id {self.request.id[:80]!r} is not a UUID.", value=self.request.id[:80]) from None
     with structlog.contextvars.bound_contextvars(job_id=str(job_id)):
+        chosen = parse_options(options or {})
         if source is not None:
             create_job(
                 runtime().db,
                 job_id,
                 engine=runtime().settings.engine,
                 source=parse_source(source),
-                options=parse_options(options or {}),
+                options=chosen,
             )
-        return inspect_job(runtime(), job_id)
+        return inspect_job(runtime(), job_id, chosen.password)
 
 
 @app.task(name=str(TaskName.PREPARE_RANGE), base=ChildTask)

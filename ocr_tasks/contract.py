@@ -166,7 +166,7 @@ def _refusal(error: ValidationError) -> InvalidOption:
     first = error.errors(include_url=False)[0]
     field, said = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
     overstepped = [value for name, value in first.get("ctx", {}).items() if name in LIMITS]
-    limits = {"limit": overstepped[0]} if overstepped else {}
+    limits = {"limit": int(overstepped[0])} if overstepped else {}
     if first["loc"][:1] == ("password",):
         return InvalidOption(f"{field}: {said}.", field=field, **limits)
     given = first.get("input")
@@ -287,5 +287,7 @@ def _page_span(part: str, spec: str) -> tuple[int, int | None]:
     low, dash, last = matched.groups()
     high = int(last) if last else None if dash else int(low)
     if int(low) < 1 or (high is not None and high < int(low)):
-        raise InvalidPageRange(f"{part[:40]!r} does not go upward from 1.", field="pages", value=spec[:100])
+        raise InvalidPageRange(
+            f"{part[:40]!r} does not go upward from 1; write pages like 1-3,5 or 8-.", field="pages", value=spec[:100]
+        )
     return int(low), high

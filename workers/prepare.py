@@ -117,7 +117,7 @@ def _pages_to_read(runtime: Runtime, claim: InspectClaim, source_pages: int) -> 
     if total > runtime.settings.max_pages:
         raise TooManyPages(
             f"{total} pages are to be read; the limit is {runtime.settings.max_pages}. "
-            "Choose some with `pages`, such as pages=1-100.",
+            f"Choose some with `pages`, such as pages=1-{runtime.settings.max_pages}.",
             value=total,
             limit=runtime.settings.max_pages,
         )

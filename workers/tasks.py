@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from billiard.einfo import ExceptionInfo
-from billiard.exceptions import WorkerLostError
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.exceptions import Terminated, WorkerLostError
 from celery import Task
+from celery.exceptions import TaskPredicate
 from celery.worker.request import Request
 
 from ocr_tasks.app import app
-from ocr_tasks.contract import HIDDEN, TaskName, parse_options, parse_source
+from ocr_tasks.contract import HIDDEN, TaskName, parse_id, parse_options, parse_source
 from ocr_tasks.errors import InvalidId, OcrError, ParserDied
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.finishing import finish_died
@@ -54,8 +55,16 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         answer = super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
-        if isinstance(exc_info.exception, WorkerLostError):
+        failure = exc_info.exception
+        if isinstance(failure, ExceptionWithTraceback):
+            failure = failure.exc
+        if isinstance(failure, WorkerLostError):
             self._bury("it made its parser crash, or use too much memory")
+        elif isinstance(failure, OcrError):
+            if not failure.retryable:
+                self._bury(failure.detail.rstrip("."))
+        elif not isinstance(failure, (SystemExit, KeyboardInterrupt, Terminated, TaskPredicate)):
+            self._bury("it made its parser fail in a way that is not known")
         return answer
 
     def _bury(self, reason: str) -> None:
@@ -78,7 +87,7 @@ def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str
             shared.dispatch.ranges(died.job_id, died.range_ids, job["priority"])
             shared.flow.after(died.progress)
     elif task_name == TaskName.OCR:
-        job_id = UUID(task_id)
+        job_id = parse_id(task_id)
         if inspect_died(db, job_id, charge=True, **limits):
             password = parse_options(kwargs.get("options") or {}).password
             shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"], password)
@@ -99,6 +108,12 @@ class ChildTask(Task):  # type: ignore[misc]
 
     Request = ChildRequest
     abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except MemoryError:  # the parent would raise it anew, and do no more for this task
+            raise ParserDied("it needed more memory than a parser is given") from None
 
 
 @app.task(bind=True, name=str(TaskName.OCR), base=ChildTask)

@@ -8,6 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 FILE ?=
+MINUTES ?= 10
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,13 @@ up: $(VENV)/.stack ## Run the whole service on this machine until Ctrl-C
 
 test: $(VENV)/.dev ## Run the tests (PYTEST="-k word" chooses)
 	@$(RUN) pytest $(PYTEST)
+
+bench: $(VENV)/.dev ## Measure the spine (close everything else first; BENCH="batcher --json FILE")
+	@$(RUN) tests.benchmarks $(BENCH)
+
+soak: $(VENV)/.dev ## Run what takes long: chaos, and whether anything grows (MINUTES=10 each)
+	@$(RUN) tests.soak.chaos --minutes $(MINUTES)
+	@$(RUN) tests.soak.growth --minutes $(MINUTES)
 
 check: $(VENV)/.dev ## Check format, lint and types
 	@$(RUN) ruff format --check .
@@ -77,4 +85,4 @@ if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 fi
 endef
 
-.PHONY: help venv install demo up test check format constraints clean
+.PHONY: help venv install demo up test bench soak check format constraints clean

@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     started_at      timestamptz,
     finished_at     timestamptz,
     expired_at      timestamptz,                         -- when retention took its pages and result away
+    direct          boolean     NOT NULL DEFAULT false,  -- submitted as a task: its state goes to Celery's result backend
+    published_at    timestamptz,                         -- when it last went there, read before it was written
     CHECK (pages_succeeded + pages_failed <= pages_released),
     CHECK (pages_released <= coalesce(pages_total, 0))
 );
@@ -36,6 +38,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (created_at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS jobs_live ON jobs (status, sent_at) WHERE status NOT IN ('succeeded', 'failed', 'cancelled');
 CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (finished_at) WHERE expired_at IS NULL;
+CREATE INDEX IF NOT EXISTS jobs_published ON jobs (published_at) WHERE direct AND finished_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_source_blob ON jobs ((source ->> 'blob'));
 CREATE INDEX IF NOT EXISTS jobs_prepared_blob ON jobs ((source ->> 'prepared')) WHERE source ->> 'prepared' IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_result_blobs ON jobs USING gin (jsonb_path_query_array(result, '$.*.blob'));

@@ -23,6 +23,9 @@ TRANSPORT = {
     "queue_order_strategy": "priority",
 }
 
+# Seconds that Celery's result backend keeps what became of a direct caller's job.
+RESULT_EXPIRES_S = 86400
+
 EXCHANGE = Exchange("lightdom_ocr", type="direct")
 
 # A frozen Redis must not freeze whoever publishes: the row is stored, the reconciler sends it later.
@@ -46,7 +49,7 @@ def make_app(settings: Settings, *, socket_timeout_s: float = 5) -> Celery:
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
         task_store_eager_result=False,
-        result_expires=86400,
+        result_expires=RESULT_EXPIRES_S,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         task_send_sent_event=True,

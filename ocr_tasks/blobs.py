@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -94,6 +94,16 @@ class BlobStore:
                     target.write(chunk)
             yield path
 
+    def describe(self, key: str, head_bytes: int) -> tuple[bytes, int]:
+        """The first bytes of a blob and its size in bytes; makes it young again, as putting it would.
+
+        Raises BlobMissing.
+        """
+        if self.local:
+            self._touched(key)
+        with self.open(key) as file:
+            return file.read(head_bytes), file.seek(0, os.SEEK_END)
+
     def exists(self, key: str) -> bool:
         return bool(self.fs.exists(self._path(key)))
 
@@ -107,9 +117,12 @@ class BlobStore:
 
     def delete_older(self, key: str, seconds: float) -> bool:
         """Delete a blob unless it was put again within the last `seconds`; False when it was, or is gone."""
+        limit = time.time() - seconds
         try:
-            if _modified(self.fs.info(self._path(key))) >= time.time() - seconds:
+            if _modified(self.fs.info(self._path(key))) >= limit:
                 return False
+            if self.local:
+                return self._delete_local(key, limit)
             self.fs.rm_file(self._path(key))
         except FileNotFoundError:
             return False
@@ -119,9 +132,10 @@ class BlobStore:
         """Delete what killed processes left half written, older than this; returns how many files."""
         folder, limit, cleared = self._spool_folder(), time.time() - seconds, 0
         for left in Path(folder).iterdir() if folder else ():
-            if left.stat().st_mtime < limit:
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-                cleared += 1
+            with suppress(FileNotFoundError):  # its owner was quicker
+                if left.stat().st_mtime < limit:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                    cleared += 1
         return cleared
 
     def _path(self, key: str) -> str:
@@ -135,6 +149,17 @@ class BlobStore:
             os.utime(self._path(key))
         except FileNotFoundError:
             return False
+        return True
+
+    def _delete_local(self, key: str, limit: float) -> bool:
+        """Out of its place first, then looked at once more: whoever puts it now writes it anew, or is seen here."""
+        path = Path(self._path(key))
+        doomed = Path(self._spool_folder() or path.parent) / f"doomed-{uuid.uuid4().hex}"
+        path.rename(doomed)
+        if doomed.stat().st_mtime >= limit:
+            doomed.rename(path)
+            return False
+        doomed.unlink()
         return True
 
     def _put_local(self, key: str, content: bytes) -> None:

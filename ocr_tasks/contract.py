@@ -7,10 +7,17 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from ocr_tasks.errors import InvalidId, InvalidOption, InvalidPageRange, InvalidRequest, UnknownField
+from ocr_tasks.errors import (
+    InvalidId,
+    InvalidOption,
+    InvalidPageRange,
+    InvalidRequest,
+    OperationUnavailable,
+    UnknownField,
+)
 
 
 class Wire(BaseModel):
@@ -81,20 +88,23 @@ ENGINE_OPERATIONS: dict[str, frozenset[Operation]] = {
 # -- what comes in ---------------------------------------------
 
 
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("Characters that cannot be printed are not allowed")
+    return name
+
+
+FileName = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+"""For people to read, and storable anywhere: it is never used as a path."""
+
+
 class Source(Wire):
     """Where a job's pages come from: bytes in the blob store."""
 
     blob: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     media_type: str = Field(pattern=r"^[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+$", max_length=100)
     size_bytes: int = Field(ge=1, lt=2**63)
-    filename: str | None = Field(None, max_length=255)
-
-    @field_validator("filename")
-    @classmethod
-    def _printable(cls, filename: str | None) -> str | None:
-        if filename is not None and not filename.isprintable():
-            raise ValueError("Characters that cannot be printed are not allowed")
-        return filename
+    filename: FileName | None = None
 
 
 class OcrOptions(Wire):
@@ -122,6 +132,11 @@ class OcrOptions(Wire):
             raise ValueError("NUL characters are not allowed")
         return password
 
+    def sent(self) -> dict[str, Any]:
+        """The options that were set as a request or a message carries them, the password included."""
+        given = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return given | ({"password": self.password.get_secret_value()} if self.password else {})
+
     def operations(self) -> frozenset[Operation]:
         """What an engine must be able to do for this job."""
         return frozenset({Operation.READ, Operation.ENCODE} if self.compression else {Operation.READ})
@@ -132,21 +147,30 @@ def parse_options(given: dict[str, Any]) -> OcrOptions:
 
     Raises UnknownField, InvalidOption or InvalidPageRange, each naming the field and the value.
     """
-    options = _validated(OcrOptions, given)
+    options = validated(OcrOptions, given)
     if options.pages is not None:
         page_spans(options.pages)
     return options
 
 
-def parse_source(given: dict[str, Any]) -> Source:
-    """A source as a direct caller gave it; raises UnknownField or InvalidOption."""
-    return _validated(Source, given)
+def check_operations(engine: str, options: OcrOptions) -> None:
+    """Refuse what no configured engine can do; raises OperationUnavailable, which says what to configure."""
+    missing = options.operations() - ENGINE_OPERATIONS[engine]
+    if missing:
+        able = [name for name, operations in ENGINE_OPERATIONS.items() if options.operations() <= operations]
+        advice = f"Set OCR_ENGINE={' or '.join(able)}." if able else "No engine of this version can."
+        raise OperationUnavailable(
+            f"`compression` needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, which cannot. {advice}",
+            field="compression",
+            value=True,
+        )
 
 
 _Model = TypeVar("_Model", bound=Wire)
 
 
-def _validated(model: type[_Model], given: dict[str, Any]) -> _Model:
+def validated(model: type[_Model], given: dict[str, Any]) -> _Model:
+    """A model from what a caller gave (camelCase); raises UnknownField or InvalidOption, naming field and value."""
     if not isinstance(given, dict):
         raise InvalidRequest(f"An object with named fields is needed; got {_short(repr(given))}.")
     names = {field.alias or name for name, field in model.model_fields.items()}
@@ -222,9 +246,10 @@ class PageResult(Wire):
 
 
 class TaskName(StrEnum):
-    """Names of the Celery tasks. `OCR` is the entry task: its task id is the job's id."""
+    """Names of the Celery tasks. `OCR` is the entry task: its task id is the job's id. Callers send it and `CANCEL`."""
 
     OCR = "ocr_tasks.ocr"
+    CANCEL = "ocr_tasks.cancel"
     PREPARE_RANGE = "ocr_tasks.prepare_range"
     READ_PAGE = "ocr_tasks.read_page"
     FINISH = "ocr_tasks.finish"

@@ -6,6 +6,7 @@ queues still hold.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from uuid import UUID
@@ -21,15 +22,20 @@ from ocr_tasks.contract import HIDDEN, Priority, TaskName, engine_queue, prepare
 log = structlog.get_logger(__name__)
 
 
+# A Redis that hangs costs whoever finds it out its timeouts; for this long nobody else is held up by it.
+PAUSE_S = 1.0
+
+
 class Dispatcher:
     """Sends the messages of the pipeline. The methods return whether the message went out."""
 
     def __init__(self, app: Celery) -> None:
         self.app = app
+        self._paused_until = 0.0
 
     def entry(self, job_id: UUID, priority: Priority, password: SecretStr | None = None) -> bool:
         """A job's first step. Its task id is the job's id. The password is in no row: only this message carries it."""
-        kwargs = {"options": {"password": password.get_secret_value()}} if password else {}
+        kwargs = {"password": password.get_secret_value()} if password else {}
         return self._send(TaskName.OCR, str(job_id), prepare_queue(priority), kwargs)
 
     def ranges(self, job_id: UUID, range_ids: Iterable[int], priority: Priority) -> None:
@@ -58,12 +64,24 @@ class Dispatcher:
             TaskName.FINISH, _unique(f"{job_id}:finish"), prepare_queue(priority), {"job_id": str(job_id)}
         )
 
+    def cancel(self, job_id: UUID) -> bool:
+        """A job to be cancelled, by whichever preparing worker comes first."""
+        return self._send(
+            TaskName.CANCEL,
+            _unique(f"{job_id}:cancel"),
+            prepare_queue(Priority.INTERACTIVE),
+            {"job_id": str(job_id)},
+        )
+
     def _send(self, name: TaskName, task_id: str, queue: str, kwargs: Mapping[str, object]) -> bool:
+        if time.monotonic() < self._paused_until:
+            return False
         shown = {"kwargsrepr": HIDDEN} if name == TaskName.OCR else {}
         try:
             self.app.send_task(str(name), kwargs=kwargs, task_id=task_id, queue=queue, ignore_result=True, **shown)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("message_not_sent", task=str(name), task_id=task_id, queue=queue, error=str(error)[:200])
+            self._paused_until = time.monotonic() + PAUSE_S
             return False
         return True
 

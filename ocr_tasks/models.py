@@ -64,6 +64,8 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     expired_at: Mapped[datetime | None]
+    direct: Mapped[bool] = mapped_column(server_default=sql("false"))
+    published_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("kind IN ('ocr', 'render', 'compress', 'decompress', 'crawl')", name="jobs_kind_check"),
@@ -82,6 +84,7 @@ class Job(Base):
             postgresql_where=sql("status NOT IN ('succeeded', 'failed', 'cancelled')"),
         ),
         Index("jobs_ended", "finished_at", postgresql_where=sql("expired_at IS NULL")),
+        Index("jobs_published", "published_at", postgresql_where=sql("direct AND finished_at IS NOT NULL")),
         Index("jobs_source_blob", sql("(source ->> 'blob')")),
         Index(
             "jobs_prepared_blob",

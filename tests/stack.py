@@ -62,6 +62,7 @@ class StackUnderTest:
     port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     started: dict[str, tuple[tuple[str, ...], str | None, dict[str, str]]] = field(default_factory=dict)
+    programs: Mapping[str, list[str]] = field(default_factory=lambda: PROGRAMS)
 
     @property
     def url(self) -> str:
@@ -75,7 +76,7 @@ class StackUnderTest:
         """Start a program of `PROGRAMS` under a name; further arguments and variables are its own."""
         assert name not in self.processes or self.processes[name].poll() is not None, f"{name} runs already"
         self.started[name] = (arguments, program, environment)
-        argv = [*PROGRAMS[program or name], *arguments]
+        argv = [*self.programs[program or name], *arguments]
         if (program or name) == "web":
             argv += ["--bind", f"127.0.0.1:{self.port}"]
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -92,6 +93,11 @@ class StackUnderTest:
         if self.processes[name].poll() is not None:
             arguments, program, environment = self.started[name]
             self.start(name, *arguments, program=program, **environment)
+
+    def revive_all(self) -> None:
+        """Start all programs again that ended."""
+        for name in list(self.processes):
+            self.revive(name)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a program's whole process group; SIGKILL is waited for."""
@@ -164,13 +170,15 @@ class StackUnderTest:
 
 
 @contextmanager
-def running_stack(folder: Path, environment: Mapping[str, str], *programs: str) -> Iterator[StackUnderTest]:
-    """These programs until the block ends, ready before it begins."""
-    stack = StackUnderTest(folder, environment)
+def running_stack(
+    folder: Path, environment: Mapping[str, str], *names: str, programs: Mapping[str, list[str]] | None = None
+) -> Iterator[StackUnderTest]:
+    """These programs until the block ends, ready before it begins. programs: others than those of `PROGRAMS`."""
+    stack = StackUnderTest(folder, environment, programs=programs or PROGRAMS)
     try:
-        for program in programs:
-            stack.start(program)
-        if "web" in programs:
+        for name in names:
+            stack.start(name)
+        if "web" in names:
             stack.wait_ready()
         yield stack
     finally:
@@ -184,7 +192,15 @@ def tiff(count: int, *, height: int = 64, first_width: int = 65) -> bytes:
 
 def tiff_of(sizes: list[tuple[int, int]]) -> bytes:
     """A TIFF with a grey page for each (width, height) in pixels."""
-    pages = [Image.new("L", size, 255) for size in sizes]
+    return _saved([Image.new("L", size, 255) for size in sizes])
+
+
+def light_tiff(count: int) -> bytes:
+    """A TIFF of 64 pixel pages of about 250 bytes each: many of them fit into a message."""
+    return _saved([Image.new("L", (64, 64), 255)] * count, compression="tiff_deflate")
+
+
+def _saved(pages: list[Image.Image], **how: str) -> bytes:
     file = io.BytesIO()
-    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:], **how)
     return file.getvalue()

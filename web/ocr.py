@@ -7,10 +7,10 @@ import uuid
 from flask import Blueprint, Response
 from structlog.contextvars import bound_contextvars
 
-from ocr_tasks.contract import OcrOptions
+from ocr_tasks.contract import OcrOptions, check_operations
 from ocr_tasks.errors import ServiceUnavailable
-from ocr_tasks.jobs.submitting import check_operations, create_job
-from ocr_tasks.jobs.views import JobView, get_job
+from ocr_tasks.jobs.submitting import create_job
+from ocr_tasks.jobs.views import JobView, get_job_row, job_view
 from web.intake import form_file, form_options, refuse_unknown_query, store_file
 from web.jobs import result_response
 from web.responses import job_response
@@ -33,9 +33,10 @@ def process() -> Response:
     with bound_contextvars(job_id=str(job_id)):
         source = store_file(shared.blobs, file)
         job = create_job(shared.db, job_id, engine=shared.settings.engine, source=source, options=options)
+        if job is None:  # the connection was lost with the answer: the second try found the first one's row
+            job = job_view(get_job_row(shared.db, job_id))
         shared.dispatch.entry(job_id, options.priority, options.password)
-        # None: the commit's answer was lost and the insert ran twice; the row is there.
-        return _answer(job or get_job(shared.db, job_id), options, wait_s)
+        return _answer(job, options, wait_s)
 
 
 def _answer(job: JobView, options: OcrOptions, wait_s: float) -> Response:

@@ -6,11 +6,13 @@ import os
 import resource
 import socket
 import warnings
+from functools import partial
 from typing import Any
 
 import structlog
 from celery import Celery, signals
 from celery.platforms import SecurityWarning
+from celery.worker.consumer import Consumer
 
 from ocr_tasks.app import app
 from ocr_tasks.contract import Priority, engine_queue, prepare_queue
@@ -33,6 +35,24 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 @signals.setup_logging.connect
 def _keep_our_logs(**_: Any) -> None:
     """Having a receiver keeps Celery from configuring logs itself."""
+
+
+class ReconnectingConsumer(Consumer):  # type: ignore[misc]
+    """Survives the loss of Redis while tasks run.
+
+    Celery 5.7 takes a lost connection's address away before its channels put back what was not acknowledged, and
+    before tasks that still run acknowledge on them: both ended the whole worker with an AttributeError. So channels
+    keep the address.
+    """
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        for channel in list(self.connection.transport.channels):
+            channel._connparams = partial(_known_address, channel._connparams())
+        super().on_connection_error_after_connected(exc)
+
+
+def _known_address(parameters: dict[str, Any], asynchronous: bool = False) -> dict[str, Any]:
+    return dict(parameters)
 
 
 def run_engine_worker(settings: Settings, engine: Engine, *, index: int = 0) -> int:
@@ -81,6 +101,7 @@ def _run(celery: Celery, name: str, queues: list[str], *, pool: str, size: int) 
         without_mingle=True,
         task_events=True,
         quiet=True,
+        consumer_cls=ReconnectingConsumer,
     )
     worker.start()
     return int(worker.exitcode or 0)

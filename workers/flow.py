@@ -15,6 +15,7 @@ from ocr_tasks.jobs.nodes import live_capacity
 from ocr_tasks.jobs.preparing import release_ranges
 from ocr_tasks.jobs.progress import Progress
 from ocr_tasks.settings import Settings
+from workers.publish import Publisher
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +27,11 @@ CAPACITY_KEPT_S = 2.0
 class Flow:
     """Moves jobs on. Every message is sent after its commit; one that is lost is sent by the reconciler."""
 
-    def __init__(self, settings: Settings, db: Database, dispatch: Dispatcher) -> None:
+    def __init__(self, settings: Settings, db: Database, dispatch: Dispatcher, publisher: Publisher) -> None:
         self.settings = settings
         self.db = db
         self.dispatch = dispatch
+        self.publisher = publisher
         self._windows: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
@@ -43,9 +45,10 @@ class Flow:
             return pages
 
     def after(self, progress: Progress | None) -> None:
-        """A page ended: go on with the next ranges, or finish the job. None: somebody else moved it."""
+        """A step ended: go on with the next ranges, or finish the job. None: somebody else moved it."""
         if progress is None:
             return
+        self.publisher.progress(progress)
         if progress.status == Status.FINISHING:
             self.dispatch.finish(progress.job_id, progress.priority)
         elif progress.total is not None and progress.released < progress.total:

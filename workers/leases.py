@@ -40,6 +40,8 @@ def renewed(renew: Callable[[], bool], lease_s: float) -> Iterator[Lease]:
                     return
             except OcrError as error:
                 log.warning("lease_not_renewed", error=error.detail)
+            except Exception:
+                log.exception("lease_not_renewed")
 
     thread = threading.Thread(target=run, name="lease", daemon=True)
     thread.start()
@@ -95,6 +97,9 @@ class PageLeases:
                     lost = {WorkId(*key) for key in lost_pages(self.db, held)}
             except OcrError as error:
                 log.warning("leases_not_renewed", pages=len(held), error=error.detail)
+                continue
+            except Exception:
+                log.exception("leases_not_renewed", pages=len(held))  # without this thread the node holds nothing
                 continue
             if lost:
                 log.info("pages_lost", pages=len(lost))

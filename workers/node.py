@@ -75,6 +75,8 @@ class Node:
                     self._renew()
             except OcrError as error:
                 log.warning("node_not_announced", error=error.detail)
+            except Exception:
+                log.exception("node_not_announced")
             if stopping:
                 return
             self._over.wait(ANNOUNCE_S)

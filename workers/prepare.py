@@ -70,7 +70,7 @@ def inspect_job(runtime: Runtime, job_id: UUID, password: SecretStr | None = Non
     )
     if progress is None:
         return "refused: the claim was lost"
-    runtime.flow.release(job_id, progress.engine, progress.priority)
+    runtime.flow.after(progress)
     return f"{found.pages_total} page(s)"
 
 

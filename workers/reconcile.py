@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import redis
 import structlog
@@ -25,6 +26,7 @@ from ocr_tasks.jobs.sweeping import (
     lost_inspections,
     lost_ranges,
     recover_pages,
+    server_time,
     take_unsent,
 )
 from ocr_tasks.jobs.views import get_job_row
@@ -42,6 +44,8 @@ class Reconciler:
 
     runtime: Runtime
     over: threading.Event = field(default_factory=threading.Event)
+    looked_at: float = field(default_factory=time.monotonic)
+    steady_since: float = field(default_factory=time.monotonic)
     kept_house_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
@@ -58,29 +62,50 @@ class Reconciler:
                 log.exception("pass_crashed")
 
     def pass_once(self) -> None:
-        self.recover()
+        now = self.look_at_clock()
+        if self.may_judge_leases():
+            self.recover(now)
         self.release()
         self.resend()
+        self.publish()
         if time.monotonic() - self.kept_house_at > HOUSEKEEPING_S:
             self.keep_house()
             self.kept_house_at = time.monotonic()
 
-    def recover(self) -> None:
-        """Rows whose holder stopped renewing its lease."""
+    def look_at_clock(self) -> datetime:
+        """The database's time; notes when we could not ask for it for a while."""
+        now = server_time(self.runtime.db)
+        if time.monotonic() - self.looked_at > self.runtime.settings.lease_s / 3:
+            self.steady_since = time.monotonic()
+        self.looked_at = time.monotonic()
+        return now
+
+    def may_judge_leases(self) -> bool:
+        """Whether holders have been able to renew their leases lately.
+
+        When the database was away, all have run out at once: who lives gets the time to say so.
+        """
+        return time.monotonic() - self.steady_since > self.runtime.settings.lease_s / 2
+
+    def recover(self, before: datetime) -> None:
+        """Rows whose holder stopped renewing its lease, which ran out before this time.
+
+        The time was asked for earlier: a statement that a frozen database answers late must not see more run out.
+        """
         settings, db, dispatch = self.runtime.settings, self.runtime.db, self.runtime.dispatch
         limits = {"failures": settings.page_failures, "attempts": settings.max_attempts}
-        for job_id in lost_inspections(db):
-            if inspect_died(db, job_id, charge=False, **limits):
+        for job_id in lost_inspections(db, before):
+            if inspect_died(db, job_id, charge=False, before=before, **limits):
                 log.info("inspection_recovered", job_id=str(job_id))
                 dispatch.entry(job_id, get_job_row(db, job_id)["priority"])
-        for range_id in lost_ranges(db):
+        for range_id in lost_ranges(db, before):
             error = ParserDied("The processes that rasterised this page died, again and again.")
-            died = range_died(db, range_id, charge=False, error=error, **limits)
+            died = range_died(db, range_id, charge=False, error=error, before=before, **limits)
             if died is not None:
                 log.info("range_recovered", job_id=str(died.job_id), range_id=range_id)
                 dispatch.ranges(died.job_id, died.range_ids, get_job_row(db, died.job_id)["priority"])
                 self.runtime.flow.after(died.progress)
-        for page in recover_pages(db, lease_s=settings.lease_s, **limits):
+        for page in recover_pages(db, before, lease_s=settings.lease_s, **limits):
             log.info("page_recovered", job_id=str(page.job_id), page_no=page.page_no, node=page.node)
             if page.queued:
                 dispatch.pages(page.job_id, [page.page_no], page.engine, page.priority)
@@ -113,6 +138,12 @@ class Reconciler:
             dispatch.finish(row.job_id, row.priority)
         else:
             dispatch.entry(row.job_id, row.priority)
+
+    def publish(self) -> None:
+        """What direct callers were not told, or what Redis has forgotten since."""
+        published = self.runtime.publisher.forgotten()
+        if published:
+            log.info("ends_published", jobs=published)
 
     def held_keys(self) -> set[str]:
         """What the messages are about that wait in the queues.

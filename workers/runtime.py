@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ocr_tasks.app import app
 from ocr_tasks.blobs import BlobStore
 from ocr_tasks.dispatch import Dispatcher
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.settings import Settings, get_settings
+from ocr_tasks.states import States
 from workers.flow import Flow
+from workers.publish import Publisher
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,18 @@ class Runtime:
     blobs: BlobStore
     dispatch: Dispatcher
     flow: Flow
+    publisher: Publisher
 
 
 _of_process: dict[int, Runtime] = {}
 
 
-def make_runtime(settings: Settings, *, pool_size: int = 5) -> Runtime:
-    """The parts that the settings name, joined."""
-    db = Database(settings, pool_size=pool_size)
-    dispatch = Dispatcher(app)
-    return Runtime(settings, db, BlobStore(settings.blobs_url), dispatch, Flow(settings, db, dispatch))
+def make_runtime(settings: Settings, *, pool_size: int = 5, patience_s: float = 30) -> Runtime:
+    """The parts that the settings name, joined. patience_s: of the database."""
+    db = Database(settings, pool_size=pool_size, patience_s=patience_s)
+    blobs, dispatch = BlobStore(settings.blobs_url), Dispatcher(app)
+    publisher = Publisher(States(settings.broker_url), db, blobs)
+    return Runtime(settings, db, blobs, dispatch, Flow(settings, db, dispatch, publisher), publisher)
 
 
 def runtime() -> Runtime:
@@ -41,3 +46,9 @@ def runtime() -> Runtime:
             inherited.db.forget_connections()
         _of_process[pid] = make_runtime(get_settings())
     return _of_process[pid]
+
+
+@lru_cache(maxsize=1)
+def impatient_runtime() -> Runtime:
+    """For a worker's parent process, whose event loop must not stand still while Postgres is away."""
+    return make_runtime(get_settings(), pool_size=1, patience_s=1)

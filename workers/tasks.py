@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -10,24 +12,28 @@ import structlog
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated, WorkerLostError
 from celery import Task
-from celery.exceptions import TaskPredicate
+from celery.exceptions import Reject, TaskPredicate
 from celery.worker.request import Request
 
 from ocr_tasks.app import app
-from ocr_tasks.contract import HIDDEN, TaskName, parse_id, parse_options, parse_source
-from ocr_tasks.errors import InvalidId, OcrError, ParserDied
-from ocr_tasks.jobs.database import Database
+from ocr_tasks.contract import HIDDEN, TaskName
+from ocr_tasks.direct import is_job_id, parse_task_id
+from ocr_tasks.errors import OcrError, ParserDied
 from ocr_tasks.jobs.finishing import finish_died
 from ocr_tasks.jobs.preparing import inspect_died, range_died
-from ocr_tasks.jobs.submitting import create_job
 from ocr_tasks.jobs.views import get_job_row
+from workers.entry import NoBackend, enter, fail_unstored, password_of
 from workers.finish import finish_job
 from workers.node import Node
 from workers.pages import read_page
-from workers.prepare import inspect_job, prepare_range
-from workers.runtime import runtime
+from workers.prepare import prepare_range, stopping
+from workers.revoking import expire_job, revoke_job
+from workers.runtime import impatient_runtime, runtime
 
 log = structlog.get_logger(__name__)
+
+# A message that cannot be worked on now goes back to its queue after this pause.
+GIVE_BACK_S = 1.0
 
 
 class ChildRequest(Request):  # type: ignore[misc]
@@ -69,38 +75,35 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     def _bury(self, reason: str) -> None:
         try:
-            child_died(str(self.task_name), str(self.id), self.kwargs, reason)
+            # A child of a worker that is told to stop was told so too, most likely: that is nobody's fault.
+            child_died(str(self.task_name), str(self.id), self.kwargs, reason, charge=not stopping.is_set())
         except OcrError as error:
             log.warning("child_death_left_to_reconciler", task_id=self.id, error=error.detail)
 
 
-def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str) -> None:
+def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str, *, charge: bool = True) -> None:
     """Charge what killed a child, and send what is to be tried again."""
-    shared, settings, db = runtime(), runtime().settings, _impatient_database()
-    limits = {"failures": settings.page_failures, "attempts": settings.max_attempts}
+    shared = impatient_runtime()
+    settings, db = shared.settings, shared.db
+    limits: dict[str, Any] = {"failures": settings.page_failures, "attempts": settings.max_attempts}
     log.warning("child_died", task=task_name, task_id=task_id, reason=reason)
     if task_name == TaskName.PREPARE_RANGE:
         error = ParserDied(f"The page could not be rasterised: {reason}.")
-        died = range_died(db, kwargs["range_id"], charge=True, error=error, **limits)
+        died = range_died(db, kwargs["range_id"], charge=charge, error=error, **limits)
         if died is not None:
             job = get_job_row(db, died.job_id)
             shared.dispatch.ranges(died.job_id, died.range_ids, job["priority"])
             shared.flow.after(died.progress)
-    elif task_name == TaskName.OCR:
-        job_id = parse_id(task_id)
-        if inspect_died(db, job_id, charge=True, **limits):
-            password = parse_options(kwargs.get("options") or {}).password
-            shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"], password)
+    elif task_name == TaskName.OCR and is_job_id(task_id):
+        job_id = UUID(task_id)
+        if inspect_died(db, job_id, charge=charge, **limits):
+            shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"], password_of(kwargs))
+        elif kwargs:
+            fail_unstored(shared, job_id, reason)
     elif task_name == TaskName.FINISH:
         job_id = UUID(kwargs["job_id"])
         if finish_died(db, job_id):
             log.warning("finish_left_to_reconciler", job_id=kwargs["job_id"])
-
-
-@lru_cache(maxsize=1)
-def _impatient_database() -> Database:
-    """For the parent, whose event loop must not stand still: the reconciler is there if Postgres is not."""
-    return Database(runtime().settings, patience_s=1, pool_size=1)
 
 
 class ChildTask(Task):  # type: ignore[misc]
@@ -116,24 +119,49 @@ class ChildTask(Task):  # type: ignore[misc]
             raise ParserDied("it needed more memory than a parser is given") from None
 
 
-@app.task(bind=True, name=str(TaskName.OCR), base=ChildTask)
-def ocr(self: Task, source: dict[str, Any] | None = None, options: dict[str, Any] | None = None) -> str:
-    """The entry task: its id is the job's id. A direct caller's job comes into being here, from its payload."""
+class EntryRequest(ChildRequest):
+    """An entry task, seen from the parent."""
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        super()._announce_revoked(reason, terminated, signum, expired)
+        if expired and is_job_id(str(self.id)):
+            try:
+                expire_job(impatient_runtime(), UUID(self.id))
+            except OcrError as error:
+                log.warning("expiry_not_published", task_id=self.id, error=error.detail)
+
+
+class EntryTask(ChildTask):
+    Request = EntryRequest
+    abstract = True
+
+
+@contextmanager
+def delivered_again() -> Iterator[None]:
+    """What cannot be done now goes back to its queue: for messages that no row stands for."""
     try:
-        job_id = UUID(self.request.id)
-    except ValueError:
-        raise InvalidId(f"The task id {self.request.id[:80]!r} is not a UUID.", value=self.request.id[:80]) from None
-    with structlog.contextvars.bound_contextvars(job_id=str(job_id)):
-        chosen = parse_options(options or {})
-        if source is not None:
-            create_job(
-                runtime().db,
-                job_id,
-                engine=runtime().settings.engine,
-                source=parse_source(source),
-                options=chosen,
-            )
-        return inspect_job(runtime(), job_id, chosen.password)
+        yield
+    except OcrError as error:
+        if not error.retryable:
+            raise
+        log.warning("message_given_back", error=error.detail)
+        time.sleep(GIVE_BACK_S)
+        raise Reject(error.detail, requeue=True) from error
+
+
+@app.task(bind=True, name=str(TaskName.OCR), base=EntryTask, backend=NoBackend(app))
+def ocr(self: Task, *args: Any, **kwargs: Any) -> str:
+    """The entry task: its id is the job's id. A direct caller's job comes into being here, from its payload."""
+    with structlog.contextvars.bound_contextvars(job_id=str(self.request.id)[:80]), delivered_again():
+        return enter(runtime(), self.request, args, kwargs)
+
+
+@app.task(name=str(TaskName.CANCEL), base=ChildTask)
+def cancel_task(job_id: str) -> str:
+    """Cancel a job, or keep it from beginning: what a caller sends who wants it to happen for certain."""
+    with structlog.contextvars.bound_contextvars(job_id=job_id[:80]), delivered_again():
+        revoke_job(runtime(), parse_task_id(job_id))
+        return "cancelled"
 
 
 @app.task(name=str(TaskName.PREPARE_RANGE), base=ChildTask)
@@ -145,7 +173,9 @@ def prepare_range_task(range_id: int) -> str:
 @app.task(name=str(TaskName.FINISH), base=ChildTask)
 def finish_task(job_id: str) -> str:
     with structlog.contextvars.bound_contextvars(job_id=job_id):
-        return finish_job(runtime(), UUID(job_id))
+        outcome = finish_job(runtime(), UUID(job_id))
+        runtime().publisher.end(UUID(job_id))
+        return outcome
 
 
 @app.task(name=str(TaskName.READ_PAGE))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ocr_tasks.errors import ServiceUnavailable
 from ocr_tasks.settings import Settings
@@ -49,12 +50,13 @@ class Database:
             try:
                 with self.engine.begin() as connection:
                     return work(connection)
-            except DBAPIError as error:
+            except (DBAPIError, PoolTimeout) as error:
                 if not _is_passing(error):
                     raise
                 if time.monotonic() + pause_s > give_up_at:
                     raise ServiceUnavailable("The database is not reachable.") from error
-                log.warning("database_retry", error=str(error.orig).strip()[:200], pause_s=round(pause_s, 2))
+                reason = str(getattr(error, "orig", error)).strip()[:200]
+                log.warning("database_retry", error=reason, pause_s=round(pause_s, 2))
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 2)
 
@@ -83,12 +85,13 @@ class Database:
         self.engine.dispose()
 
 
-def _is_passing(error: DBAPIError) -> bool:
+def _is_passing(error: DBAPIError | PoolTimeout) -> bool:
     """Whether the connection was at fault, or a deadlock: then another try can succeed."""
-    if error.connection_invalidated:
+    if isinstance(error, PoolTimeout) or error.connection_invalidated:  # a frozen server holds all connections up
         return True
     code = getattr(error.orig, "pgcode", None)
     if code is None:  # no answer from a server at all: refused, reset, starting up
         return isinstance(error, OperationalError)
-    # 08: connection; 57P: shutdown or start-up; 40: deadlock or serialisation; 53300: too many connections
-    return code[:2] in ("08", "40") or code[:3] == "57P" or code == "53300"
+    # 08: connection; 57P: shutdown or start-up; 40: deadlock or serialisation; 53300: too many connections;
+    # 57014, 55P03: our own limits on statements and locks, which one that was frozen passes as it wakes
+    return code[:2] in ("08", "40") or code[:3] == "57P" or code in ("53300", "57014", "55P03")

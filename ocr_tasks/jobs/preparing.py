@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -137,10 +138,13 @@ def fail_inspect(db: Database, claim: InspectClaim, error: OcrError) -> bool:
     )
 
 
-def inspect_died(db: Database, job_id: UUID, *, charge: bool, failures: int, attempts: int) -> bool:
+def inspect_died(
+    db: Database, job_id: UUID, *, charge: bool, failures: int, attempts: int, before: datetime | None = None
+) -> bool:
     """The process that inspected a job is gone; True when the job is queued again and is to be sent.
 
     charge: it was seen to die on this source, so the job pays a failure; `failures` or `attempts` of them end it.
+    before: only if its lease ran out before this time; another reconciler may have been quicker.
     """
     row = db.one(
         """
@@ -150,9 +154,11 @@ def inspect_died(db: Database, job_id: UUID, *, charge: bool, failures: int, att
                error = CASE WHEN failures + :charge >= :failures OR attempt >= :attempts
                             THEN cast(:error AS jsonb) END,
                finished_at = CASE WHEN failures + :charge >= :failures OR attempt >= :attempts THEN now() END
-         WHERE id = :job AND status = 'preparing' RETURNING status
+         WHERE id = :job AND status = 'preparing'
+           AND (cast(:before AS timestamptz) IS NULL OR lease_until < :before) RETURNING status
         """,
         job=job_id,
+        before=before,
         charge=int(charge),
         failures=failures,
         attempts=attempts,
@@ -292,7 +298,11 @@ def end_range(db: Database, claim: RangeClaim) -> None:
 
 
 def give_back_range(db: Database, claim: RangeClaim) -> bool:
-    """Put a range back in its queue, uncharged: the worker is stopping, or the blob store is full."""
+    """Put what is missing of a range back in its queue, uncharged: the worker is stopping, or the blob store is full.
+
+    False when nothing is missing: its job may be over before anybody could claim the rest, which would stay for ever.
+    """
+    end_range(db, claim)
     return db.changes_one(
         """
         UPDATE ranges SET status = 'queued', lease_until = NULL, sent_at = now()
@@ -313,11 +323,19 @@ class RangeDied:
 
 
 def range_died(
-    db: Database, range_id: int, *, charge: bool, failures: int, attempts: int, error: OcrError
+    db: Database,
+    range_id: int,
+    *,
+    charge: bool,
+    failures: int,
+    attempts: int,
+    error: OcrError,
+    before: datetime | None = None,
 ) -> RangeDied | None:
     """The process that prepared a range is gone: halve the rest of it, down to the one page that is to blame.
 
     charge: it was seen to die on this range, so a page that was alone in it pays a failure.
+    before: only if its lease ran out before this time; another reconciler may have been quicker.
     """
 
     def bury(connection: Connection) -> RangeDied | dict[str, Any] | None:
@@ -327,10 +345,11 @@ def range_died(
                     """
                 SELECT id, job_id, attempt, failures, ARRAY(SELECT n FROM unnest(page_nos) AS n EXCEPT
                        SELECT page_no FROM pages WHERE pages.job_id = ranges.job_id ORDER BY 1) AS missing
-                  FROM ranges WHERE id = :range AND status = 'running' FOR UPDATE
+                  FROM ranges WHERE id = :range AND status = 'running'
+                   AND (cast(:before AS timestamptz) IS NULL OR lease_until < :before) FOR UPDATE
                 """
                 ),
-                {"range": range_id},
+                {"range": range_id, "before": before},
             )
             .mappings()
             .first()

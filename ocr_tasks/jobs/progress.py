@@ -11,7 +11,7 @@ from ocr_tasks.contract import Kind, Priority, Status
 
 PROGRESS = (
     "jobs.id, jobs.kind, jobs.status, jobs.priority, jobs.engine, "
-    "jobs.pages_total, jobs.pages_released, jobs.pages_succeeded, jobs.pages_failed"
+    "jobs.pages_total, jobs.pages_released, jobs.pages_succeeded, jobs.pages_failed, jobs.direct"
 )
 
 
@@ -28,6 +28,7 @@ class Progress:
     released: int
     succeeded: int
     failed: int
+    direct: bool
 
     @property
     def in_flight(self) -> int:
@@ -47,4 +48,5 @@ def progress_of(row: RowMapping) -> Progress:
         released=row["pages_released"],
         succeeded=row["pages_succeeded"],
         failed=row["pages_failed"],
+        direct=row["direct"],
     )

@@ -6,14 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from ocr_tasks.contract import ENGINE_OPERATIONS, Kind, OcrOptions, Source
-from ocr_tasks.errors import Conflict, NotFound, OperationUnavailable
+from ocr_tasks.contract import Kind, OcrOptions, Source, check_operations
+from ocr_tasks.errors import Conflict, NotFound
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.views import JobView, job_view
 
 CREATE = """
-INSERT INTO jobs (id, kind, priority, engine, source, options)
-VALUES (:id, :kind, :priority, :engine, :source, :options)
+INSERT INTO jobs (id, kind, priority, engine, source, options, direct)
+VALUES (:id, :kind, :priority, :engine, :source, :options, :direct)
 ON CONFLICT (id) DO NOTHING RETURNING *
 """
 
@@ -25,21 +25,13 @@ UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_until = NULL
 CANCEL_PAGES = "UPDATE pages SET status = 'cancelled', lease_until = NULL WHERE job_id = :job AND status = ANY(:live)"
 
 
-def check_operations(engine: str, options: OcrOptions) -> None:
-    """Refuse what no configured engine can do; raises OperationUnavailable, which says what to configure."""
-    missing = options.operations() - ENGINE_OPERATIONS[engine]
-    if missing:
-        able = [name for name, operations in ENGINE_OPERATIONS.items() if options.operations() <= operations]
-        advice = f"Set OCR_ENGINE={' or '.join(able)}." if able else "No engine of this version can."
-        raise OperationUnavailable(
-            f"`compression` needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, which cannot. {advice}",
-            field="compression",
-            value=True,
-        )
+def create_job(
+    db: Database, job_id: UUID, *, engine: str, source: Source, options: OcrOptions, direct: bool = False
+) -> JobView | None:
+    """Insert an OCR job as `queued`; None when it exists already, as after a second delivery.
 
-
-def create_job(db: Database, job_id: UUID, *, engine: str, source: Source, options: OcrOptions) -> JobView | None:
-    """Insert an OCR job as `queued`; None when it exists already, as after a second delivery."""
+    direct: it was submitted as a task, so its state is published to Celery's result backend.
+    """
     check_operations(engine, options)
     row = db.one(
         CREATE,
@@ -49,6 +41,7 @@ def create_job(db: Database, job_id: UUID, *, engine: str, source: Source, optio
         engine=engine,
         source=source.model_dump_json(by_alias=True),
         options=options.model_dump_json(by_alias=True),
+        direct=direct,
     )
     return job_view(row) if row else None
 

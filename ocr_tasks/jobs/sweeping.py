@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -111,15 +112,31 @@ def take_unsent(db: Database, pauses: Pauses, held: Collection[str]) -> list[Uns
     ]
 
 
-def lost_inspections(db: Database) -> Sequence[UUID]:
+def server_time(db: Database) -> datetime:
+    """The database's clock, which leases are written by."""
+    row = db.one("SELECT now() AS now")
+    assert row is not None
+    now: datetime = row["now"]
+    return now
+
+
+def lost_inspections(db: Database, before: datetime) -> Sequence[UUID]:
     """Jobs whose inspecting process stopped renewing its lease."""
-    rows = db.all("SELECT id FROM jobs WHERE status = 'preparing' AND lease_until < now() LIMIT :some", some=AT_ONCE)
+    rows = db.all(
+        "SELECT id FROM jobs WHERE status = 'preparing' AND lease_until < :before LIMIT :some",
+        before=before,
+        some=AT_ONCE,
+    )
     return [row["id"] for row in rows]
 
 
-def lost_ranges(db: Database) -> Sequence[int]:
+def lost_ranges(db: Database, before: datetime) -> Sequence[int]:
     """Ranges whose preparing process stopped renewing its lease."""
-    rows = db.all("SELECT id FROM ranges WHERE status = 'running' AND lease_until < now() LIMIT :some", some=AT_ONCE)
+    rows = db.all(
+        "SELECT id FROM ranges WHERE status = 'running' AND lease_until < :before LIMIT :some",
+        before=before,
+        some=AT_ONCE,
+    )
     return [row["id"] for row in rows]
 
 
@@ -128,7 +145,7 @@ UPDATE pages SET lease_until = now() + make_interval(secs => :lease),
        isolation = CASE isolation WHEN 'none' THEN 'suspect' ELSE isolation END
   FROM jobs
  WHERE jobs.id = pages.job_id AND (pages.job_id, pages.page_no) IN
-       (SELECT job_id, page_no FROM pages WHERE status = 'running' AND lease_until < now()
+       (SELECT job_id, page_no FROM pages WHERE status = 'running' AND lease_until < :before
          LIMIT :some FOR UPDATE SKIP LOCKED)
 RETURNING pages.job_id, pages.page_no, pages.attempt, pages.failures, pages.isolation, pages.node,
           jobs.options, jobs.priority, jobs.engine
@@ -148,14 +165,16 @@ class RecoveredPage:
     queued: bool = False
 
 
-def recover_pages(db: Database, *, lease_s: float, failures: int, attempts: int) -> list[RecoveredPage]:
+def recover_pages(
+    db: Database, before: datetime, *, lease_s: float, failures: int, attempts: int
+) -> list[RecoveredPage]:
     """Take pages over from nodes that stopped renewing them.
 
     One that was in its engine alone is to blame for the death and pays a failure; the others are only suspect, pay
     nothing and are run alone next.
     """
     recovered = []
-    for row in db.all(LOST_PAGES, lease=lease_s, some=AT_ONCE):
+    for row in db.all(LOST_PAGES, before=before, lease=lease_s, some=AT_ONCE):
         claim = PageClaim(
             job_id=row["job_id"],
             page_no=row["page_no"],

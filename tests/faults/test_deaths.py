@@ -5,20 +5,18 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 
-import httpx
 import psutil
 import pytest
 import redis
 
 from ocr_tasks.jobs.database import Database
-from tests.conftest import settings_of
+from tests.faults.checks import all_texts_are_right, pages_of, some_are_read
+from tests.faults.conftest import SLOW, web_answers
 from tests.poisoned_prepare import PARSER_DIES, PARSER_HANGS
-from tests.simulated import HANGS, KILLS, expected_text
-from tests.stack import StackUnderTest, running_stack, tiff, tiff_of, until
+from tests.simulated import HANGS, KILLS, RAISES, expected_text
+from tests.stack import StackUnderTest, running_stack, tiff, tiff_of
 
 pytestmark = pytest.mark.stack
-
-SLOW = {"SIM_CAPACITY": "2", "SIM_PAGE_S": "0.2"}
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +28,8 @@ def stack(
     with running_stack(tmp_path_factory.mktemp("stack"), environment) as stack:
         stack.start("web")
         stack.start("reconcile")
-        until(lambda: _answers(stack), what="web")
+        web_answers(stack)
         yield stack
-
-
-def _answers(stack: StackUnderTest) -> bool:
-    try:
-        return httpx.get(f"{stack.url}/healthz").is_success
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(autouse=True)
@@ -47,28 +38,6 @@ def _stop_workers(stack: StackUnderTest) -> Iterator[None]:
     for name in set(stack.processes) - {"web", "reconcile"}:
         stack.stop(name)
         del stack.processes[name]
-
-
-@pytest.fixture
-def store(stack: StackUnderTest) -> Iterator[Database]:
-    database = Database(settings_of(dict(stack.environment)))
-    yield database
-    database.close()
-
-
-def pages_of(store: Database, job_id: str) -> list[dict[str, object]]:
-    rows = store.all(
-        "SELECT page_no, status, attempt, failures, isolation FROM pages WHERE job_id = :job ORDER BY 1", job=job_id
-    )
-    return [dict(row) for row in rows]
-
-
-def some_are_read(stack: StackUnderTest, job_id: str, count: int = 3) -> None:
-    until(lambda: stack.job(job_id)["pages"]["succeeded"] >= count, what="the first pages")
-
-
-def all_texts_are_right(stack: StackUnderTest, job_id: str, count: int) -> None:
-    assert stack.text(job_id).split("\f") == [expected_text(65 + n, 64) for n in range(count)]
 
 
 def test_a_worker_killed_mid_page_loses_and_doubles_nothing(stack: StackUnderTest, store: Database) -> None:
@@ -157,3 +126,19 @@ def test_jobs_accepted_while_no_worker_lives_are_read_later(stack: StackUnderTes
     stack.start("prepare")
     stack.start("simulated")
     assert stack.ended(job_id)["pages"]["succeeded"] == 5
+
+
+def test_an_engine_that_raises_fails_only_the_page_that_makes_it(stack: StackUnderTest, store: Database) -> None:
+    stack.start("prepare")
+    stack.start("simulated", SIM_CAPACITY="8", SIM_PAGE_S="0.02")
+    sizes = [(65 + n, RAISES if n in (3, 4) else 64) for n in range(16)]
+    job = stack.ended(stack.submit(tiff_of(sizes))["id"])
+    assert job["pages"] == {"total": 16, "succeeded": 14, "failed": 2}
+    assert [(page["pageNo"], page["error"]["code"]) for page in job["flaggedPages"]] == [
+        (4, "engine_failed"),
+        (5, "engine_failed"),
+    ]
+    failures = {page["page_no"]: page["failures"] for page in pages_of(store, job["id"])}
+    assert failures == {n: 2 if n in (4, 5) else 0 for n in range(1, 17)}
+    texts = [expected_text(*size) if size[1] == 64 else "" for size in sizes]
+    assert stack.text(job["id"]).split("\f") == texts

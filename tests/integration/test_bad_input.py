@@ -469,8 +469,7 @@ def test_a_password_is_found_nowhere_once_it_was_used(stack: StackUnderTest, row
         direct = str(uuid.uuid4())
         source = rows.one("SELECT source FROM jobs WHERE id = :job", job=good)
         assert source is not None
-        payload = {"source": {**source["source"]}, "options": {"password": word}}
-        payload["source"].pop("prepared", None)
+        payload = {"source": {"blob": source["source"]["blob"]}, "options": {"password": word}}
         app.send_task("ocr_tasks.ocr", kwargs=payload, task_id=direct, queue="prepare.bulk")
         until(lambda: rows.one("SELECT 1 FROM jobs WHERE id = :job", job=direct), 20, "the direct caller's row")
         ends = [stack.ended(job_id)["status"] for job_id in (good, wrong, direct)]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ocr_tasks.contract import OcrOptions, parse_options, parse_source
+from ocr_tasks.contract import OcrOptions, Source, parse_options, validated
+from ocr_tasks.direct import parse_direct_source
 from ocr_tasks.errors import BrokenSource, InvalidRequest
 
 SOURCE = {"blob": "0" * 64, "mediaType": "application/pdf", "sizeBytes": 5}
@@ -65,10 +66,16 @@ def test_options_that_are_no_object_are_refused(given: Any) -> None:
     ],
 )
 def test_a_source_that_could_not_be_stored_is_refused(change: dict[str, Any]) -> None:
-    parse_source(SOURCE)
+    validated(Source, SOURCE)
     with pytest.raises(InvalidRequest) as caught:
-        parse_source({**SOURCE, **change})
+        validated(Source, {**SOURCE, **change})
     assert caught.value.problem()["field"] == next(iter(change))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\udc00", "x" * 256])
+def test_a_direct_caller_names_a_file_like_everyone(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_direct_source({"bytes": "", "filename": name})
 
 
 def test_a_value_of_megabytes_is_told_back_in_short() -> None:

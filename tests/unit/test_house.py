@@ -71,7 +71,7 @@ def test_the_contract_is_importable_without_what_web_and_workers_need() -> None:
         "import sys, importlib\n"
         f"for name in {heavy!r}: sys.modules[name] = None\n"
         "import ocr_tasks.app, ocr_tasks.cli, ocr_tasks.blobs, ocr_tasks.dispatch, ocr_tasks.models\n"
-        "import ocr_tasks.jobs.submitting, ocr_tasks.jobs.views, ocr_tasks.media\n"
+        "import ocr_tasks.jobs.submitting, ocr_tasks.jobs.views, ocr_tasks.media, ocr_tasks.client\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -179,9 +179,3 @@ def test_the_revision_names_models_and_layout(engine: RapidEngine) -> None:
     assert "det" in engine.revision
     assert "rec" in engine.revision
     assert "layout-" in engine.revision
-
-
-def test_capacity_keeps_to_the_batch_size() -> None:
-    small = RapidEngine(cpu_threads=1, batch_size=1)
-    assert small.capacity == 1
-    small.close()

@@ -12,5 +12,5 @@ def load_engine(settings: Settings) -> Engine:
     if settings.engine == "rapid":
         from workers.engine.rapid import RapidEngine
 
-        return RapidEngine(cpu_threads=settings.cpu_threads, batch_size=settings.batch_size)
+        return RapidEngine(cpu_threads=settings.cpu_threads)
     raise OperationUnavailable(f"OCR_ENGINE={settings.engine}: this version has the engine rapid only.")

@@ -27,8 +27,11 @@ class RapidEngine:
 
     name = "rapid"
     operations = frozenset({Operation.READ})
+    capacity = 1  # what waits does so in the batcher, in its order
 
-    def __init__(self, cpu_threads: int | None = None, batch_size: int = 64) -> None:
+    def __init__(self, cpu_threads: int | None = None) -> None:
+        # Before the import: onnxruntime 1.29 and later reports to its makers unless told not to.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         # Late: onnxruntime and OpenCV take a second to import, and only a node of this engine needs them.
         from workers.engine.rapid_models import Detector, Recogniser, model_files
         from workers.engine.rapid_reading import Reader
@@ -36,7 +39,6 @@ class RapidEngine:
         threads = cpu_threads or os.cpu_count() or 1
         detector, recogniser = model_files()
         self.revision = f"rapidocr-{version('rapidocr')}+{detector.stem}+{recogniser.stem}+layout-{LAYOUT_VERSION}"
-        self.capacity = min(batch_size, 4)
         self._recogniser = Recogniser(recogniser, threads)
         self._reader = Reader(Detector(detector, threads), self._recogniser)
         self._held: dict[WorkId, PageWork] = {}

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS jobs (
                         ('queued', 'preparing', 'running', 'finishing', 'succeeded', 'failed', 'cancelled')),
     priority        text        NOT NULL CHECK (priority IN ('interactive', 'bulk')),
     engine          text        NOT NULL,                -- whose queues its pages go to
-    source          jsonb       NOT NULL,                -- contract.Source
+    source          jsonb       NOT NULL,                -- jobs.preparing.StoredSource
     options         jsonb       NOT NULL,                -- contract.OcrOptions
     source_pages    integer,                             -- pages the source has; null until it was inspected
     pages_total     integer,                             -- pages the job reads of them; null until then
@@ -41,6 +41,7 @@ CREATE INDEX IF NOT EXISTS jobs_live ON jobs (status, sent_at) WHERE status NOT 
 CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (finished_at) WHERE expired_at IS NULL;
 CREATE INDEX IF NOT EXISTS jobs_published ON jobs (published_at) WHERE direct AND finished_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_source_blob ON jobs ((source ->> 'blob'));
+CREATE INDEX IF NOT EXISTS jobs_prepared_blob ON jobs ((source ->> 'prepared')) WHERE source ->> 'prepared' IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_result_blobs ON jobs USING gin (jsonb_path_query_array(result, '$.*.blob'));
 
 -- A piece of a document that one preparing task turns into page images. The row goes when its pages are there.

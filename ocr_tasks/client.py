@@ -136,7 +136,7 @@ class Client:
         check_size(size_bytes, self.settings.max_upload_bytes)
 
     def _send(self, job_id: UUID, source: dict[str, Any], options: OcrOptions) -> None:
-        kwargs = {"source": source, "options": options.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+        kwargs = {"source": source, "options": options.sent()}
         try:
             self.app.send_task(
                 str(TaskName.OCR),
@@ -179,7 +179,7 @@ def default_client() -> Client:
 
 def _options(given: OcrOptions | dict[str, Any] | None, further: dict[str, Any]) -> OcrOptions:
     """Options from both ways of giving them; raises UnknownField, InvalidOption or InvalidPageRange."""
-    wire = given.model_dump(mode="json", by_alias=True, exclude_unset=True) if isinstance(given, OcrOptions) else given
+    wire = given.sent() if isinstance(given, OcrOptions) else given
     aliases = {name: described.alias or name for name, described in OcrOptions.model_fields.items()}
     return parse_options({**(wire or {}), **{aliases.get(name, name): value for name, value in further.items()}})
 

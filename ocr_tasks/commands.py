@@ -9,10 +9,11 @@ from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
 import click
+from pydantic import SecretStr
 
 from ocr_tasks import outputs
-from ocr_tasks.contract import Format, OcrOptions, Priority, Status, page_spans
-from ocr_tasks.errors import InvalidPageRange
+from ocr_tasks.contract import Format, OcrOptions, Priority, Status, page_spans, parse_options
+from ocr_tasks.errors import InvalidOption, InvalidPageRange
 from ocr_tasks.exits import EXIT_CODES, Exit, exit_of, report
 from ocr_tasks.outputs import emit_json, say
 from ocr_tasks.rest import Job, Rest
@@ -76,6 +77,14 @@ def _checked_pages(ctx: click.Context, param: click.Parameter, pages: str | None
     return pages
 
 
+def _secret(ctx: click.Context | None, param: click.Parameter | None, password: str | None) -> SecretStr | None:
+    """A password as the options take it; raises click.BadParameter."""
+    try:
+        return parse_options({"password": password}).password
+    except InvalidOption as error:
+        raise click.BadParameter(error.detail, param_hint="--password") from None
+
+
 @click.command(epilog=EXIT_CODES)
 @click.argument(
     "files",
@@ -89,6 +98,8 @@ def _checked_pages(ctx: click.Context, param: click.Parameter, pages: str | None
 @format_option
 @click.option("--pages", metavar="RANGE", callback=_checked_pages, help="Which pages, like 1-3,5 or 8-.")
 @click.option("--priority", type=click.Choice([priority.value for priority in Priority]))
+@click.option("--password", help="Opens an encrypted PDF. Other users of this machine may see it.", callback=_secret)
+@click.option("--ask-password", is_flag=True, help="Ask for the password.")
 @click.option("--output", "-o", metavar="PATH", help="Write the result to this file; several, into this folder.")
 @as_json_option
 @with_service
@@ -99,6 +110,8 @@ def submit(
     form: str | None,
     pages: str | None,
     priority: str | None,
+    password: SecretStr | None,
+    ask_password: bool,
     output: str | None,
     as_json: bool,
 ) -> Exit:
@@ -114,7 +127,9 @@ def submit(
         raise click.UsageError("--output needs the results: leave --no-wait out.")
     waits = bool(wait) or output is not None
     chosen = Format(form) if form else Format.MARKDOWN if waits else None
-    given = {"format": chosen, "pages": pages, "priority": Priority(priority) if priority else None}
+    if ask_password and password is None:
+        password = _secret(None, None, click.prompt("Password", hide_input=True, err=True))
+    given = {"format": chosen, "pages": pages, "priority": priority and Priority(priority), "password": password}
     options = OcrOptions.model_validate({name: value for name, value in given.items() if value is not None})
     targets = outputs.plan_targets(files, output, options.format)
     server = click.get_current_context().params.get("server")

@@ -7,10 +7,17 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from ocr_tasks.errors import InvalidId, InvalidOption, InvalidPageRange, OperationUnavailable, UnknownField
+from ocr_tasks.errors import (
+    InvalidId,
+    InvalidOption,
+    InvalidPageRange,
+    InvalidRequest,
+    OperationUnavailable,
+    UnknownField,
+)
 
 
 class Wire(BaseModel):
@@ -81,13 +88,23 @@ ENGINE_OPERATIONS: dict[str, frozenset[Operation]] = {
 # -- what comes in ---------------------------------------------
 
 
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("Characters that cannot be printed are not allowed")
+    return name
+
+
+FileName = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+"""For people to read, and storable anywhere: it is never used as a path."""
+
+
 class Source(Wire):
     """Where a job's pages come from: bytes in the blob store."""
 
     blob: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    media_type: str
-    size_bytes: int = Field(ge=1)
-    filename: str | None = Field(None, max_length=255)
+    media_type: str = Field(pattern=r"^[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+$", max_length=100)
+    size_bytes: int = Field(ge=1, lt=2**63)
+    filename: FileName | None = None
 
 
 class OcrOptions(Wire):
@@ -102,6 +119,23 @@ class OcrOptions(Wire):
     include_layout: bool = True
     extract_tables: bool = True
     priority: Priority = Priority.INTERACTIVE
+    # Excluded from every dump: it travels in the entry task's message and nowhere else.
+    password: SecretStr | None = Field(None, max_length=256, exclude=True, repr=False)
+
+    @field_validator("password")
+    @classmethod
+    def _without_nul(cls, password: SecretStr | None) -> SecretStr | None:
+        # PDFium would take what stands before it for the whole.
+        if password is None or not password.get_secret_value():
+            return None  # an empty field of a form
+        if "\0" in password.get_secret_value():
+            raise ValueError("NUL characters are not allowed")
+        return password
+
+    def sent(self) -> dict[str, Any]:
+        """The options that were set as a request or a message carries them, the password included."""
+        given = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return given | ({"password": self.password.get_secret_value()} if self.password else {})
 
     def operations(self) -> frozenset[Operation]:
         """What an engine must be able to do for this job."""
@@ -137,19 +171,40 @@ _Model = TypeVar("_Model", bound=Wire)
 
 def validated(model: type[_Model], given: dict[str, Any]) -> _Model:
     """A model from what a caller gave (camelCase); raises UnknownField or InvalidOption, naming field and value."""
+    if not isinstance(given, dict):
+        raise InvalidRequest(f"An object with named fields is needed; got {_short(repr(given))}.")
     names = {field.alias or name for name, field in model.model_fields.items()}
     unknown = sorted(set(given) - names)
     if unknown:
         known = ", ".join(sorted(names))
-        raise UnknownField(f"Unknown field {unknown[0]!r}. Known fields: {known}.", field=unknown[0])
+        name = _short(str(unknown[0]))
+        raise UnknownField(f"Unknown field {name!r}. Known fields: {known}.", field=name)
     try:
         return model.model_validate(given, by_alias=True, by_name=False)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else ""
-        value = first.get("input")
-        got = repr(value)[:200]
-        raise InvalidOption(f"{field}: {first['msg']}; got {got}.", field=field, value=str(value)[:200]) from None
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> InvalidOption:
+    """The first thing that is wrong, with the value that was given, unless that is secret."""
+    first = error.errors(include_url=False)[0]
+    field, said = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    overstepped = [value for name, value in first.get("ctx", {}).items() if name in LIMITS]
+    limits = {"limit": int(overstepped[0])} if overstepped else {}
+    if first["loc"][:1] == ("password",):
+        return InvalidOption(f"{field}: {said}.", field=field, **limits)
+    given = first.get("input")
+    return InvalidOption(
+        f"{field}: {said}; got {_short(repr(given))}.", field=field, value=_short(str(given)), **limits
+    )
+
+
+LIMITS = ("max_length", "min_length", "le", "ge", "lt", "gt")
+"""Where pydantic's errors hold the limit that was overstepped."""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def parse_id(given: str) -> UUID:
@@ -198,6 +253,10 @@ class TaskName(StrEnum):
     PREPARE_RANGE = "ocr_tasks.prepare_range"
     READ_PAGE = "ocr_tasks.read_page"
     FINISH = "ocr_tasks.finish"
+
+
+HIDDEN = "(hidden)"
+"""`argsrepr` and `kwargsrepr` of an entry task, as events, logs and Flower show it: its options may hold a password."""
 
 
 def prepare_queue(priority: Priority) -> str:
@@ -253,5 +312,7 @@ def _page_span(part: str, spec: str) -> tuple[int, int | None]:
     low, dash, last = matched.groups()
     high = int(last) if last else None if dash else int(low)
     if int(low) < 1 or (high is not None and high < int(low)):
-        raise InvalidPageRange(f"{part[:40]!r} does not go upward from 1.", field="pages", value=spec[:100])
+        raise InvalidPageRange(
+            f"{part[:40]!r} does not go upward from 1; write pages like 1-3,5 or 8-.", field="pages", value=spec[:100]
+        )
     return int(low), high

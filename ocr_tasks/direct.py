@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field
 
 from ocr_tasks.blobs import BlobStore
-from ocr_tasks.contract import Source, Wire, validated
+from ocr_tasks.contract import FileName, Source, Wire, validated
 from ocr_tasks.errors import BlobMissing, InvalidId, InvalidOption, TooLarge
 from ocr_tasks.media import HEAD_BYTES, require_accepted
 
@@ -23,7 +23,7 @@ class DirectSource(Wire):
 
     blob: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     inline: Annotated[str | None, Field(alias="bytes", repr=False)] = None
-    filename: str | None = Field(None, max_length=255)
+    filename: FileName | None = None
 
     def content(self) -> bytes:
         """The document in the message; raises InvalidOption or TooLarge."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
+from pydantic import SecretStr
 from redis.exceptions import RedisError
 
-from ocr_tasks.contract import Priority, TaskName, engine_queue, prepare_queue
+from ocr_tasks.contract import HIDDEN, Priority, TaskName, engine_queue, prepare_queue
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +33,10 @@ class Dispatcher:
         self.app = app
         self._paused_until = 0.0
 
-    def entry(self, job_id: UUID, priority: Priority) -> bool:
-        """A job's first step. Its task id is the job's id."""
-        return self._send(TaskName.OCR, str(job_id), prepare_queue(priority), {})
+    def entry(self, job_id: UUID, priority: Priority, password: SecretStr | None = None) -> bool:
+        """A job's first step. Its task id is the job's id. The password is in no row: only this message carries it."""
+        kwargs = {"password": password.get_secret_value()} if password else {}
+        return self._send(TaskName.OCR, str(job_id), prepare_queue(priority), kwargs)
 
     def ranges(self, job_id: UUID, range_ids: Iterable[int], priority: Priority) -> None:
         """Ranges to be prepared."""
@@ -71,11 +73,12 @@ class Dispatcher:
             {"job_id": str(job_id)},
         )
 
-    def _send(self, name: TaskName, task_id: str, queue: str, kwargs: dict[str, object]) -> bool:
+    def _send(self, name: TaskName, task_id: str, queue: str, kwargs: Mapping[str, object]) -> bool:
         if time.monotonic() < self._paused_until:
             return False
+        shown = {"kwargsrepr": HIDDEN} if name == TaskName.OCR else {}
         try:
-            self.app.send_task(str(name), kwargs=kwargs, task_id=task_id, queue=queue, ignore_result=True)
+            self.app.send_task(str(name), kwargs=kwargs, task_id=task_id, queue=queue, ignore_result=True, **shown)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("message_not_sent", task=str(name), task_id=task_id, queue=queue, error=str(error)[:200])
             self._paused_until = time.monotonic() + PAUSE_S

@@ -19,9 +19,11 @@ class OcrError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, detail: str | None = None, **extensions: Any) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail or self.title
-        self.extensions = extensions
+        self.detail = storable(detail or self.title)
+        super().__init__(self.detail)
+        self.extensions = {
+            name: storable(value) if isinstance(value, str) else value for name, value in extensions.items()
+        }
 
     def problem(self) -> Problem:
         """The error as a problem document (RFC 9457), extensions such as `value` and `limit` included."""
@@ -36,6 +38,11 @@ class OcrError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.detail, self.extensions)
+
+
+def storable(text: str) -> str:
+    """Text that JSON, UTF-8 and Postgres all take: without NUL and without halves of surrogate pairs."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _rebuild(cls: type[OcrError], detail: str, extensions: dict[str, Any]) -> OcrError:
@@ -120,6 +127,10 @@ class BrokenSource(SourceError):
 
 class EncryptedSource(SourceError):
     code, title = "password_required", "The document is encrypted and needs a password"
+
+
+class WrongPassword(EncryptedSource):
+    code, title = "wrong_password", "The given password does not open the document"
 
 
 class TooManyPages(SourceError):

@@ -87,6 +87,11 @@ class Job(Base):
         Index("jobs_ended", "finished_at", postgresql_where=sql("expired_at IS NULL")),
         Index("jobs_published", "published_at", postgresql_where=sql("direct AND finished_at IS NOT NULL")),
         Index("jobs_source_blob", sql("(source ->> 'blob')")),
+        Index(
+            "jobs_prepared_blob",
+            sql("(source ->> 'prepared')"),
+            postgresql_where=sql("(source ->> 'prepared') IS NOT NULL"),
+        ),
         Index("jobs_result_blobs", sql("jsonb_path_query_array(result, '$.*.blob')"), postgresql_using="gin"),
     )
 

@@ -130,7 +130,7 @@ class Rest:
 
     def submit(self, file: BinaryIO, filename: str, options: OcrOptions) -> Job:
         """Send one document; of the options, those that were set."""
-        fields = options.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+        fields = {name: value for name, value in options.sent().items() if value is not None}
         name = filename.encode(errors="surrogateescape").decode(errors="replace")
         response = self._send(
             "POST",

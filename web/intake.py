@@ -50,12 +50,20 @@ def form_file() -> FileStorage:
         raise UnsupportedMediaType(
             f"Send the document as multipart/form-data in the field 'file'; this was {request.mimetype or 'untyped'}."
         )
+    if None in request.files or None in request.form:
+        raise InvalidRequest("A part of the form has no name; send the document as 'file'.")
     unknown = [name for name in request.files if name != "file"]
     if unknown:
         raise UnknownField(
             f"Unknown file field {unknown[0][:80]!r}; send the document as 'file'.", field=unknown[0][:80]
         )
     files = request.files.getlist("file")
+    if not files and not request.form:
+        raise InvalidRequest(
+            "The body holds no form that can be read: it is empty, cut off or not in UTF-8, or its boundary is not the "
+            "one that Content-Type names. Send the document in the field 'file'.",
+            field="file",
+        )
     if len(files) != 1:
         raise InvalidRequest(f"The field 'file' must hold one file; it holds {len(files)}.", field="file")
     return files[0]

@@ -38,7 +38,7 @@ def process() -> Response:
         if job is None:  # the connection was lost with the answer: the second try found the first one's row
             job = job_view(get_job_row(shared.db, job_id))
         log.info("job_accepted", media_type=source.media_type, size_bytes=source.size_bytes, priority=options.priority)
-        shared.dispatch.entry(job_id, options.priority)
+        shared.dispatch.entry(job_id, options.priority, options.password)
         return _answer(job, options, wait_s)
 
 

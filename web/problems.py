@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -14,8 +16,10 @@ from ocr_tasks.errors import OcrError, Problem
 
 log = structlog.get_logger(__name__)
 
-# A caller that is still sending hears a refusal only when its bytes are taken: this many are, and thrown away.
-DRAINED_BYTES = 64 * 1024 * 1024
+# A caller that is still sending hears a refusal only while its bytes are taken; closing on it would reset the
+# connection. They are thrown away for so many seconds, or until none has come for a while.
+DRAIN_S = 60
+SILENCE_S = 5
 
 
 def register(app: Flask) -> None:
@@ -37,9 +41,16 @@ def problem_response(problem: Problem) -> Response:
 def _known(error: OcrError) -> Response:
     if error.status >= 500:
         log.warning("request_failed", path=request.path, code=error.code, cause=repr(error.__cause__)[:300])
+    return _refusal(error.problem())
+
+
+def _refusal(problem: Problem) -> Response:
+    """The problem, sent at once; then what the caller still sends is taken, so that it comes to reading."""
+    response = problem_response(problem)
     if request.method == "POST":
-        _drain()
-    return problem_response(error.problem())
+        environ = request.environ
+        response.call_on_close(lambda: _drain(environ))
+    return response
 
 
 def _http(error: HTTPException) -> Response:
@@ -75,13 +86,15 @@ def _too_large() -> OcrError:
 
 def _unknown(error: Exception) -> Response:
     log.exception("request_crashed", path=request.path)
-    return problem_response(OcrError("Something went wrong inside the service; its log says what.").problem())
+    return _refusal(OcrError("Something went wrong inside the service; its log says what.").problem())
 
 
-def _drain() -> None:
-    stream, left = request.environ["wsgi.input"], DRAINED_BYTES
+def _drain(environ: dict[str, Any]) -> None:
+    until = time.monotonic() + DRAIN_S
     try:
-        while left > 0 and (chunk := stream.read(min(left, 65536))):
-            left -= len(chunk)
+        if connection := environ.get("gunicorn.socket"):
+            connection.settimeout(SILENCE_S)
+        while time.monotonic() < until and environ["wsgi.input"].read(65536):
+            pass
     except (OSError, ValueError):
-        return
+        return  # the caller has left

@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from celery.app.task import Context
 from celery.backends.base import DisabledBackend
+from pydantic import SecretStr
 
 from ocr_tasks.app import app
 from ocr_tasks.contract import OcrOptions, check_operations, parse_options
@@ -60,8 +61,8 @@ def enter(runtime: Runtime, request: Context, args: Any, kwargs: dict[str, Any])
 
     Raises ServiceUnavailable or StorageFull: the message is to be delivered again.
     """
-    if not args and not kwargs:
-        return _step(runtime, request.id)
+    if not args and kwargs.keys() <= {"password"}:
+        return _step(runtime, request.id, password_of(kwargs))
     unlink, linked = _links_of(request)
     try:
         if linked:
@@ -77,10 +78,16 @@ def enter(runtime: Runtime, request: Context, args: Any, kwargs: dict[str, Any])
         return _refuse(runtime, request, unlink, error)
 
 
-def _step(runtime: Runtime, task_id: str) -> str:
+def password_of(kwargs: dict[str, Any]) -> SecretStr | None:
+    """The password that came with a task: beside nothing else in the service's own message, else among the options."""
+    given = kwargs.get("password") or (kwargs.get("options") or {}).get("password")
+    return parse_options({"password": given}).password
+
+
+def _step(runtime: Runtime, task_id: str, password: SecretStr | None) -> str:
     """A message that the service sent itself: its row is there."""
     job_id = parse_task_id(task_id)
-    outcome = inspect_job(runtime, job_id)
+    outcome = inspect_job(runtime, job_id, password)
     runtime.publisher.end(job_id)
     return outcome
 
@@ -108,7 +115,7 @@ def _become_job(runtime: Runtime, job_id: UUID, payload: Payload) -> str:
     # Asked after the row is there: whoever revokes looks for the row after leaving this mark, so one of us sees it.
     if runtime.publisher.was_revoked(job_id):
         revoke_job(runtime, job_id)
-    outcome = inspect_job(runtime, job_id)
+    outcome = inspect_job(runtime, job_id, payload.options.password)
     runtime.publisher.end(job_id)
     return outcome
 

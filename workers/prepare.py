@@ -5,6 +5,7 @@ Runs in prefork children, the only place that parses untrusted input; what kills
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from multiprocessing.sharedctypes import RawValue
 from uuid import UUID
 
 import structlog
+from pydantic import SecretStr
 
 from ocr_tasks.contract import parse_pages
 from ocr_tasks.errors import OcrError, SourceError, TooManyPages
@@ -32,7 +34,7 @@ from ocr_tasks.jobs.preparing import (
 from ocr_tasks.settings import Settings
 from workers.leases import Lease, renewed
 from workers.runtime import Runtime
-from workers.sources.documents import Limits, PageFailure, PageImage, inspect, rasterise
+from workers.sources.documents import Limits, PageFailure, PageImage, inspect, rasterise, unlock
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,12 @@ class StopFlag:
     def is_set(self) -> bool:
         return bool(self._raised.value)
 
+    def wait(self, seconds: float) -> None:
+        """Until it is set, or so long."""
+        until = time.monotonic() + seconds
+        while not self.is_set() and time.monotonic() < until:
+            time.sleep(0.05)
+
 
 # Set by the parent when it stops: children give the rest of their range back.
 stopping = StopFlag()
@@ -65,7 +73,7 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(max_pages=settings.max_pages, max_page_pixels=settings.max_page_pixels, pdf_dpi=settings.pdf_dpi)
 
 
-def inspect_job(runtime: Runtime, job_id: UUID) -> str:
+def inspect_job(runtime: Runtime, job_id: UUID, password: SecretStr | None = None) -> str:
     """Find out how many pages a job has, and open its first ranges; returns what became of it, for the log."""
     settings = runtime.settings
     claim = claim_inspect(runtime.db, job_id, settings.lease_s)
@@ -73,25 +81,61 @@ def inspect_job(runtime: Runtime, job_id: UUID) -> str:
         return "nothing to do"
     with renewed(lambda: renew_job(runtime.db, job_id, claim.attempt, settings.lease_s), settings.lease_s):
         try:
-            source_pages, total = _count_pages(runtime, claim)
+            found = _inspected(runtime, claim, password)
         except OcrError as error:
             if error.retryable:
-                give_back_inspect(runtime.db, claim)
-                return f"given back: {error.code}"
+                return _given_back(runtime, claim, password, error)
             log.info("source_refused", code=error.code, detail=error.detail)
             fail_inspect(runtime.db, claim, error)
             return f"failed: {error.code}"
-    progress = set_pages(runtime.db, claim, source_pages=source_pages, pages_total=total)
+    progress = set_pages(
+        runtime.db, claim, source_pages=found.source_pages, pages_total=found.pages_total, prepared=found.prepared
+    )
     if progress is None:
         return "refused: the claim was lost"
     runtime.flow.after(progress)
-    return f"{total} page(s)"
+    return f"{found.pages_total} page(s)"
 
 
-def _count_pages(runtime: Runtime, claim: InspectClaim) -> tuple[int, int]:
-    """Pages of the source, and pages of it that the job reads; raises TooManyPages, SourceError, InvalidPageRange."""
-    with runtime.blobs.as_path(claim.source.blob) as path:
-        source_pages = inspect(path, claim.source.media_type, limits=limits_of(runtime.settings))
+@dataclass(frozen=True)
+class Inspected:
+    """What a source holds: its pages, those that the job reads, and the blob of its decrypted copy if it needs one."""
+
+    source_pages: int
+    pages_total: int
+    prepared: str | None
+
+
+def _inspected(runtime: Runtime, claim: InspectClaim, password: SecretStr | None) -> Inspected:
+    """Look into the source; raises TooManyPages, SourceError, InvalidPageRange."""
+    source, limits = claim.source, limits_of(runtime.settings)
+    word = password.get_secret_value() if password else None
+    with runtime.blobs.as_path(source.blob) as path:
+        source_pages = inspect(path, source.media_type, limits=limits, password=word)
+        total = _pages_to_read(runtime, claim, source_pages)
+        if word is None:
+            return Inspected(source_pages, total, None)
+        # A file without a name: nothing decrypted is left behind, however this process ends.
+        with tempfile.TemporaryFile() as copy:
+            locked = unlock(path, source.media_type, copy, limits=limits, password=word)
+            copy.seek(0)
+            return Inspected(source_pages, total, runtime.blobs.put_stream(copy)[0] if locked else None)
+
+
+def _given_back(runtime: Runtime, claim: InspectClaim, password: SecretStr | None, error: OcrError) -> str:
+    """Queue a job again that no fault of its own kept from being inspected.
+
+    The reconciler sends it, later; but it does not know the password, so that one goes out from here, after a pause.
+    """
+    if password is not None:
+        stopping.wait(runtime.settings.resend_s)
+    if give_back_inspect(runtime.db, claim) and password is not None:
+        runtime.dispatch.entry(claim.job_id, claim.options.priority, password)
+    return f"given back: {error.code}"
+
+
+def _pages_to_read(runtime: Runtime, claim: InspectClaim, source_pages: int) -> int:
+    """How many pages of the source the job reads; raises TooManyPages or InvalidPageRange."""
     total = len(parse_pages(claim.options.pages, source_pages))
     if total > runtime.settings.max_pages:
         raise TooManyPages(
@@ -100,7 +144,7 @@ def _count_pages(runtime: Runtime, claim: InspectClaim) -> tuple[int, int]:
             value=total,
             limit=runtime.settings.max_pages,
         )
-    return source_pages, total
+    return total
 
 
 def prepare_range(runtime: Runtime, range_id: int) -> str:
@@ -151,7 +195,7 @@ class RangeInWork:
         """The range's pages, stored. A file that cannot be opened fails all that are left, with its reason."""
         source, limits = self.claim.source, limits_of(self.runtime.settings)
         left = list(self.claim.page_nos)
-        with self.runtime.blobs.as_path(source.blob) as path:
+        with self.runtime.blobs.as_path(source.pages_blob) as path:
             try:
                 for page in rasterise(path, source.media_type, self.claim.page_nos, limits=limits):
                     left.remove(page.page_no)

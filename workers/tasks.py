@@ -9,20 +9,20 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from billiard.einfo import ExceptionInfo
-from billiard.exceptions import WorkerLostError
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.exceptions import Terminated, WorkerLostError
 from celery import Task
-from celery.exceptions import Reject
+from celery.exceptions import Reject, TaskPredicate
 from celery.worker.request import Request
 
 from ocr_tasks.app import app
-from ocr_tasks.contract import TaskName
+from ocr_tasks.contract import HIDDEN, TaskName
 from ocr_tasks.direct import is_job_id, parse_task_id
 from ocr_tasks.errors import OcrError, ParserDied
 from ocr_tasks.jobs.finishing import finish_died
 from ocr_tasks.jobs.preparing import inspect_died, range_died
 from ocr_tasks.jobs.views import get_job_row
-from workers.entry import NoBackend, enter, fail_unstored
+from workers.entry import NoBackend, enter, fail_unstored, password_of
 from workers.finish import finish_job
 from workers.node import Node
 from workers.pages import read_page
@@ -42,6 +42,18 @@ class ChildRequest(Request):  # type: ignore[misc]
     Should this fail, the lease runs out and the reconciler does the same, later.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.task_name == TaskName.OCR:
+            # The caller's own Celery wrote these: its options may hold a password.
+            self._argsrepr = self._kwargsrepr = HIDDEN
+            self._request_dict.update(argsrepr=HIDDEN, kwargsrepr=HIDDEN)
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What `inspect active` and Flower are told of a task in work: never its arguments themselves."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown
+
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)
         if not soft:
@@ -49,9 +61,16 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         answer = super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
-        # billiard wraps what it reports for a child that cannot report itself
-        if isinstance(getattr(exc_info.exception, "exc", exc_info.exception), WorkerLostError):
+        failure = exc_info.exception
+        if isinstance(failure, ExceptionWithTraceback):
+            failure = failure.exc
+        if isinstance(failure, WorkerLostError):
             self._bury("it made its parser crash, or use too much memory")
+        elif isinstance(failure, OcrError):
+            if not failure.retryable:
+                self._bury(failure.detail.rstrip("."))
+        elif not isinstance(failure, (SystemExit, KeyboardInterrupt, Terminated, TaskPredicate)):
+            self._bury("it made its parser fail in a way that is not known")
         return answer
 
     def _bury(self, reason: str) -> None:
@@ -78,7 +97,7 @@ def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str
     elif task_name == TaskName.OCR and is_job_id(task_id):
         job_id = UUID(task_id)
         if inspect_died(db, job_id, charge=charge, **limits):
-            shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"])
+            shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"], password_of(kwargs))
         elif kwargs:
             fail_unstored(shared, job_id, reason)
     elif task_name == TaskName.FINISH:
@@ -92,6 +111,12 @@ class ChildTask(Task):  # type: ignore[misc]
 
     Request = ChildRequest
     abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except MemoryError:  # the parent would raise it anew, and do no more for this task
+            raise ParserDied("it needed more memory than a parser is given") from None
 
 
 class EntryRequest(ChildRequest):

@@ -20,13 +20,23 @@ from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.progress import PROGRESS, Progress, progress_of
 
 
+class StoredSource(Source):
+    """A source as its job's row holds it. `prepared`: the blob that pages are made from instead, decrypted, say."""
+
+    prepared: str | None = None
+
+    @property
+    def pages_blob(self) -> str:
+        return self.prepared or self.blob
+
+
 @dataclass(frozen=True)
 class InspectClaim:
     """The right to inspect a job's source."""
 
     job_id: UUID
     attempt: int
-    source: Source
+    source: StoredSource
     options: OcrOptions
 
 
@@ -38,7 +48,7 @@ class RangeClaim:
     job_id: UUID
     attempt: int
     page_nos: tuple[int, ...]
-    source: Source
+    source: StoredSource
     options: OcrOptions
     priority: Priority
 
@@ -84,17 +94,21 @@ def claim_inspect(db: Database, job_id: UUID, lease_s: float) -> InspectClaim | 
     return InspectClaim(job_id, row["attempt"], source, options)
 
 
-def set_pages(db: Database, claim: InspectClaim, *, source_pages: int, pages_total: int) -> Progress | None:
-    """The source was inspected: the job runs. None when the claim was lost."""
+def set_pages(
+    db: Database, claim: InspectClaim, *, source_pages: int, pages_total: int, prepared: str | None = None
+) -> Progress | None:
+    """The source was inspected: the job runs, on the blob `prepared` if there is one. None when the claim was lost."""
     row = db.one(
         f"""
-        UPDATE jobs SET status = 'running', source_pages = :source_pages, pages_total = :total, lease_until = NULL
+        UPDATE jobs SET status = 'running', source_pages = :source_pages, pages_total = :total, lease_until = NULL,
+               source = source || jsonb_strip_nulls(jsonb_build_object('prepared', cast(:prepared AS text)))
          WHERE id = :job AND status = 'preparing' AND attempt = :attempt RETURNING {PROGRESS}
         """,
         job=claim.job_id,
         attempt=claim.attempt,
         source_pages=source_pages,
         total=pages_total,
+        prepared=prepared,
     )
     return progress_of(row) if row else None
 
@@ -381,5 +395,5 @@ def _requeue_halves(connection: Connection, range_id: int, missing: list[int], c
     return [range_id, added]
 
 
-def _source_and_options(source: Any, options: Any) -> tuple[Source, OcrOptions]:
-    return Source.model_validate(source), OcrOptions.model_validate(options)
+def _source_and_options(source: Any, options: Any) -> tuple[StoredSource, OcrOptions]:
+    return StoredSource.model_validate(source), OcrOptions.model_validate(options)

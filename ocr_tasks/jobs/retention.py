@@ -35,12 +35,14 @@ def expire_jobs(db: Database, retention_days: float) -> int:
 
 
 def unreferenced(db: Database, keys: Sequence[str]) -> list[str]:
-    """Those of the blob keys that no job and no page refers to."""
+    """Those of the blob keys that no job and no page refers to; to a decrypted copy, no job that is over does."""
     rows = db.all(
         """
         SELECT key FROM unnest(cast(:keys AS text[])) AS key
          WHERE NOT EXISTS (SELECT FROM pages WHERE image_blob = key)
            AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'blob' = key AND expired_at IS NULL)
+           AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'prepared' = key
+                              AND status NOT IN ('succeeded', 'failed', 'cancelled'))
            AND NOT EXISTS (SELECT FROM jobs WHERE jsonb_path_query_array(result, '$.*.blob') @> to_jsonb(key))
         """,
         keys=list(keys),

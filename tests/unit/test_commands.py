@@ -71,6 +71,25 @@ def test_submit_sends_the_file_and_prints_the_id_of_its_job(service: Service, ru
     assert upload.fields == {"format": "text", "pages": "1-3,5", "priority": "bulk"}
 
 
+def test_submit_sends_a_password_that_was_given_or_asked_for(service: Service, run: Run) -> None:
+    write("a.pdf")
+    assert run("submit", "--password", "Rosebud", "a.pdf").exit_code == 0
+    asked = run("submit", "--ask-password", "a.pdf", stdin="Schlüssel\n".encode())
+    assert asked.exit_code == 0
+    assert [upload.fields for upload in service.uploads] == [{"password": "Rosebud"}, {"password": "Schlüssel"}]
+    assert "Password" in asked.stderr
+    assert "Password" not in asked.stdout
+
+
+def test_a_password_that_cannot_be_one_is_refused_and_not_repeated(service: Service, run: Run) -> None:
+    write("a.pdf")
+    refused = run("submit", "--password", "y" * 300, "a.pdf")
+    assert refused.exit_code == 2
+    assert "256" in refused.stderr
+    assert "yyy" not in refused.stderr
+    assert service.uploads == []
+
+
 def test_submit_leaves_what_was_not_said_to_the_service(service: Service, run: Run) -> None:
     write("a.pdf")
     run("submit", "a.pdf")

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from ocr_tasks.errors import OcrError, SourceError
 from tests.documents import PdfPage, born_digital, encoded, encrypted_pdf, multi_page, pdf_file, scan, stream
 from tests.pages import grain, halves, stored
-from workers.sources.documents import Limits, PageFailure, PageImage, inspect, rasterise
+from workers.sources.documents import Limits, PageFailure, PageImage, inspect, rasterise, unlock
 
 ROOT = Path(__file__).parents[2]
 ANSWER_S = 20
 # Small, so that most examples cost milliseconds.
 LIMITS = Limits(max_pages=1000, max_page_pixels=300_000, pdf_dpi=36)
+WORD = "Rosebud"
 
 
 def whole_files() -> dict[str, bytes]:
@@ -34,6 +35,7 @@ def whole_files() -> dict[str, bytes]:
         "pdf, scan": pdf_file([scan(encoded(grain((60, 80)), "JPEG"))]),
         "pdf, annotation": pdf_file([PdfPage(entries="/Annots[5 0 R]")], objects=[mark, stamp]),
         "pdf, encrypted": encrypted_pdf([born_digital(["secret"])], user="", owner="x"),
+        "pdf, password": encrypted_pdf([born_digital(["secret"])] * 2, user=WORD, owner="x"),
     }
     for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "HEIF"):
         files[kind] = encoded(grain((48, 40)), kind)
@@ -79,9 +81,9 @@ def mutated(content: bytes, edits: list[tuple[float, str, bytes]]) -> bytes:
 def verdict(path: Path) -> str:
     """What went wrong; nothing if all is well."""
     try:
-        count = inspect(path, "application/pdf", limits=LIMITS)
+        count = inspect(path, "application/pdf", limits=LIMITS, password=WORD)
         asked = range(1, min(count, 4) + 1)
-        made = list(rasterise(path, "application/pdf", asked, limits=LIMITS))
+        made = list(rasterise(unlocked(path), "application/pdf", asked, limits=LIMITS))
     except SourceError as error:
         return "" if error.detail and str(path) not in error.detail else f"not fit for a caller: {error.detail}"
     except BaseException:  # noqa: BLE001 - that is what is looked for
@@ -90,6 +92,14 @@ def verdict(path: Path) -> str:
         return f"pages {[page.page_no for page in made]} for {list(asked)}"
     wrong = [page for page in made if not is_sound(page)]
     return f"unsound: {wrong}" if wrong else ""
+
+
+def unlocked(path: Path) -> Path:
+    """The file that pages are made from: a decrypted copy of one that needs a password."""
+    copy = path.with_name("unlocked")
+    with copy.open("wb") as target:
+        locked = unlock(path, "application/pdf", target, limits=LIMITS, password=WORD)
+    return copy if locked else path
 
 
 def is_sound(page: PageImage | PageFailure) -> bool:
@@ -147,7 +157,7 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
 @pytest.mark.parametrize("name", FILES)
 def test_the_whole_file_is_read(tmp_path: Path, name: str) -> None:
     path = stored(tmp_path, FILES[name])
-    pages = list(rasterise(path, "application/pdf", [1], limits=LIMITS))
+    pages = list(rasterise(unlocked(path), "application/pdf", [1], limits=LIMITS))
     assert [type(page) for page in pages] == [PageImage]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ocr_tasks.errors import BrokenSource, EmptySource
 from ocr_tasks.media import ACCEPTED, HEAD_BYTES, PDF, sniff
@@ -14,17 +15,26 @@ from workers.sources import images, pdf
 from workers.sources.encode import PageFailure, PageImage
 from workers.sources.limits import Limits
 
-__all__ = ["Limits", "PageFailure", "PageImage", "inspect", "rasterise"]
+__all__ = ["Limits", "PageFailure", "PageImage", "inspect", "rasterise", "unlock"]
 
 
 def inspect(path: Path, media_type: str, *, limits: Limits, password: str | None = None) -> int:
     """How many pages a file has, from 1; decodes none of them.
 
-    Raises SourceError: EmptySource, BrokenSource, EncryptedSource, NoPages, TooManyPages (only above what anyone could
-    want: `max_pages` is for the caller, who knows which pages were selected), PageTooLarge (a single image).
+    Raises SourceError: EmptySource, BrokenSource, EncryptedSource, WrongPassword, NoPages, TooManyPages (only above
+    what anyone could want: `max_pages` is for the caller, who knows which pages were selected), PageTooLarge (a single
+    image).
     """
     found = _media_type(path, media_type)
     return pdf.count(path, limits, password) if found == PDF else images.count(path, found, limits)
+
+
+def unlock(path: Path, media_type: str, target: BinaryIO, *, limits: Limits, password: str) -> bool:
+    """Write a file that needs a password to `target` without its encryption; False if it needs none.
+
+    Raises SourceError, as `inspect` does.
+    """
+    return _media_type(path, media_type) == PDF and pdf.unlock(path, target, limits, password)
 
 
 def rasterise(

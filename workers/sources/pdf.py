@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 import structlog
 from PIL import Image
 
-from ocr_tasks.errors import BrokenSource, EncryptedSource, NoPages, SourceError
+from ocr_tasks.errors import BrokenSource, EncryptedSource, NoPages, SourceError, WrongPassword
 from workers.sources.encode import PageFailure, PageImage, page_image
 from workers.sources.limits import MAX_SIDE, Limits, parsing, require_countable, require_size
 
@@ -46,6 +47,21 @@ def rasterise(
                 yield rendered
 
 
+def unlock(path: Path, target: BinaryIO, limits: Limits, password: str) -> bool:
+    """Write a PDF that needs a password to `target` without its encryption; False if it needs none.
+
+    Raises BrokenSource, WrongPassword or NoPages.
+    """
+    with parsing("The file", limits):
+        document = pdfium.FPDF_LoadDocument(os.fsencode(path), None)
+    if document:
+        pdfium.FPDF_CloseDocument(document)
+        return False
+    with opened(path, limits, password) as pdf, parsing("The file", limits):
+        pdf.save(target, flags=pdfium.FPDF_REMOVE_SECURITY)
+    return True
+
+
 @contextmanager
 def opened(path: Path, limits: Limits, password: str | None) -> Iterator[pypdfium2.PdfDocument]:
     """An open PDF; raises BrokenSource, EncryptedSource or NoPages."""
@@ -60,7 +76,9 @@ def opened(path: Path, limits: Limits, password: str | None) -> Iterator[pypdfiu
 def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
     # By hand, because PdfDocument(path) asks for the reason of a failure also when a document without pages was opened,
     # and is then given that of an earlier file.
-    document = pdfium.FPDF_LoadDocument(os.fsencode(path), password.encode() if password else None)
+    document = pdfium.FPDF_LoadDocument(os.fsencode(path), None)
+    if not document and password and pdfium.FPDF_GetLastError() == pdfium.FPDF_ERR_PASSWORD:
+        document = pdfium.FPDF_LoadDocument(os.fsencode(path), password.encode(errors="replace"))
     if not document:
         raise _load_error(pdfium.FPDF_GetLastError(), password)
     pdf = pypdfium2.PdfDocument(document)
@@ -76,10 +94,14 @@ def _open(path: Path, password: str | None) -> pypdfium2.PdfDocument:
 
 def _load_error(code: int, password: str | None) -> SourceError:
     if code == pdfium.FPDF_ERR_PASSWORD:
-        given = "the given one does not open it" if password else "none was given"
-        return EncryptedSource(f"The document needs a password; {given}.")
+        if password:
+            return WrongPassword("The document needs a password, and the given one does not open it.")
+        return EncryptedSource(
+            "The document needs a password; none was given, or it was lost in a restart, as passwords are not stored. "
+            "Submit it again with the option `password`."
+        )
     if code == pdfium.FPDF_ERR_SECURITY:
-        return EncryptedSource("The document is encrypted in a way that cannot be opened here.")
+        return SourceError("The document is encrypted in a way that cannot be opened here, whatever the password.")
     return BrokenSource("The file is no PDF that can be read: it is damaged or cut off.")
 
 

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS jobs (
                         ('queued', 'preparing', 'running', 'finishing', 'succeeded', 'failed', 'cancelled')),
     priority        text        NOT NULL CHECK (priority IN ('interactive', 'bulk')),
     engine          text        NOT NULL,                -- whose queues its pages go to
-    source          jsonb       NOT NULL,                -- jobs.preparing.StoredSource
+    source          jsonb       NOT NULL,                -- jobs.inspecting.StoredSource
     options         jsonb       NOT NULL,                -- contract.OcrOptions
     source_pages    integer,                             -- pages the source has; null until it was inspected
     pages_total     integer,                             -- pages the job reads of them; null until then

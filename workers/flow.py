@@ -12,8 +12,8 @@ from ocr_tasks.contract import Priority, Status
 from ocr_tasks.dispatch import Dispatcher
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.nodes import Live, live_nodes
-from ocr_tasks.jobs.preparing import release_ranges
 from ocr_tasks.jobs.progress import Progress
+from ocr_tasks.jobs.ranges import release_ranges
 from ocr_tasks.settings import Settings
 from workers.publish import Publisher
 

@@ -18,19 +18,8 @@ from pydantic import SecretStr
 from ocr_tasks.contract import parse_pages
 from ocr_tasks.errors import OcrError, SourceError, TooManyPages
 from ocr_tasks.jobs.finishing import renew_job, renew_range
-from ocr_tasks.jobs.preparing import (
-    InspectClaim,
-    NewPage,
-    RangeClaim,
-    add_pages,
-    claim_inspect,
-    claim_range,
-    end_range,
-    fail_inspect,
-    give_back_inspect,
-    give_back_range,
-    set_pages,
-)
+from ocr_tasks.jobs.inspecting import InspectClaim, claim_inspect, fail_inspect, give_back_inspect, set_pages
+from ocr_tasks.jobs.ranges import NewPage, RangeClaim, add_pages, claim_range, end_range, give_back_range
 from ocr_tasks.settings import Settings
 from workers.leases import Lease, renewed
 from workers.runtime import Runtime

@@ -15,8 +15,9 @@ import structlog
 from ocr_tasks.contract import queues
 from ocr_tasks.dispatch import message_key
 from ocr_tasks.errors import OcrError, ParserDied
+from ocr_tasks.jobs.inspecting import inspect_died
 from ocr_tasks.jobs.nodes import forget_stale_nodes
-from ocr_tasks.jobs.preparing import inspect_died, range_died
+from ocr_tasks.jobs.ranges import range_died
 from ocr_tasks.jobs.retention import expire_jobs, unreferenced
 from ocr_tasks.jobs.sweeping import (
     Pauses,

@@ -20,7 +20,8 @@ from ocr_tasks.contract import HIDDEN, TaskName
 from ocr_tasks.direct import is_job_id, parse_task_id
 from ocr_tasks.errors import OcrError, ParserDied
 from ocr_tasks.jobs.finishing import finish_died
-from ocr_tasks.jobs.preparing import inspect_died, range_died
+from ocr_tasks.jobs.inspecting import inspect_died
+from ocr_tasks.jobs.ranges import range_died
 from ocr_tasks.jobs.views import get_job_row
 from workers.entry import NoBackend, enter, fail_unstored, password_of
 from workers.finish import finish_job

@@ -6,7 +6,8 @@ import uuid
 
 from ocr_tasks.contract import OcrOptions, Source
 from ocr_tasks.jobs.database import Database
-from ocr_tasks.jobs.preparing import claim_inspect, claim_range, release_ranges, set_pages
+from ocr_tasks.jobs.inspecting import claim_inspect, set_pages
+from ocr_tasks.jobs.ranges import claim_range, release_ranges
 from ocr_tasks.jobs.retention import unreferenced
 from ocr_tasks.jobs.submitting import cancel_job, create_job
 

@@ -1,4 +1,4 @@
-"""From a source to pages: inspect it, release ranges inside the job's window, add their pages.
+"""From a source to pages: ranges released inside the job's window, their pages added, the dead halved.
 
 Lock order everywhere: job, then range, then page.
 """
@@ -14,30 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from ocr_tasks.contract import OcrOptions, Priority, Source, parse_pages
-from ocr_tasks.errors import OcrError, ParserDied, Problem
+from ocr_tasks.contract import OcrOptions, Priority, parse_pages
+from ocr_tasks.errors import OcrError, Problem
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.jobs.inspecting import StoredSource, source_and_options
 from ocr_tasks.jobs.progress import PROGRESS, Progress, progress_of
-
-
-class StoredSource(Source):
-    """A source as its job's row holds it. `prepared`: the blob that pages are made from instead, decrypted, say."""
-
-    prepared: str | None = None
-
-    @property
-    def pages_blob(self) -> str:
-        return self.prepared or self.blob
-
-
-@dataclass(frozen=True)
-class InspectClaim:
-    """The right to inspect a job's source."""
-
-    job_id: UUID
-    attempt: int
-    source: StoredSource
-    options: OcrOptions
 
 
 @dataclass(frozen=True)
@@ -72,103 +53,6 @@ class RangeAdded:
 
     queued: tuple[int, ...]
     progress: Progress
-
-
-# -- inspect ---------------------------------------------
-
-
-def claim_inspect(db: Database, job_id: UUID, lease_s: float) -> InspectClaim | None:
-    """Take a queued job; None when somebody else did, or it was cancelled."""
-    row = db.one(
-        """
-        UPDATE jobs SET status = 'preparing', attempt = attempt + 1, started_at = coalesce(started_at, now()),
-               lease_until = now() + make_interval(secs => :lease)
-         WHERE id = :job AND status = 'queued' RETURNING attempt, source, options
-        """,
-        job=job_id,
-        lease=lease_s,
-    )
-    if row is None:
-        return None
-    source, options = _source_and_options(row["source"], row["options"])
-    return InspectClaim(job_id, row["attempt"], source, options)
-
-
-def set_pages(
-    db: Database, claim: InspectClaim, *, source_pages: int, pages_total: int, prepared: str | None = None
-) -> Progress | None:
-    """The source was inspected: the job runs, on the blob `prepared` if there is one. None when the claim was lost."""
-    row = db.one(
-        f"""
-        UPDATE jobs SET status = 'running', source_pages = :source_pages, pages_total = :total, lease_until = NULL,
-               source = source || jsonb_strip_nulls(jsonb_build_object('prepared', cast(:prepared AS text)))
-         WHERE id = :job AND status = 'preparing' AND attempt = :attempt RETURNING {PROGRESS}
-        """,
-        job=claim.job_id,
-        attempt=claim.attempt,
-        source_pages=source_pages,
-        total=pages_total,
-        prepared=prepared,
-    )
-    return progress_of(row) if row else None
-
-
-def give_back_inspect(db: Database, claim: InspectClaim) -> bool:
-    """Put a job back in its queue, uncharged: the blob store is not reachable, say."""
-    return db.changes_one(
-        """
-        UPDATE jobs SET status = 'queued', lease_until = NULL, sent_at = now(), sends = sends + 1
-         WHERE id = :job AND status = 'preparing' AND attempt = :attempt
-        """,
-        job=claim.job_id,
-        attempt=claim.attempt,
-    )
-
-
-def fail_inspect(db: Database, claim: InspectClaim, error: OcrError) -> bool:
-    """The source cannot be read: the job fails with the problem that says why."""
-    return db.changes_one(
-        """
-        UPDATE jobs SET status = 'failed', error = :error, finished_at = now(), lease_until = NULL
-         WHERE id = :job AND status = 'preparing' AND attempt = :attempt
-        """,
-        job=claim.job_id,
-        attempt=claim.attempt,
-        error=json.dumps(error.problem()),
-    )
-
-
-def inspect_died(
-    db: Database, job_id: UUID, *, charge: bool, failures: int, losses: int, before: datetime | None = None
-) -> bool:
-    """The process that inspected a job is gone; True when the job is queued again and is to be sent.
-
-    charge: it was seen to die on this source, so the job pays a failure; `failures` of them end it.
-    losses: deaths of any kind that end it.
-    before: only if its lease ran out before this time; another reconciler may have been quicker.
-    """
-    row = db.one(
-        """
-        UPDATE jobs SET failures = failures + :charge, losses = losses + 1, lease_until = NULL, sent_at = now(),
-               status = CASE WHEN failures + :charge >= :failures OR losses + 1 >= :losses
-                             THEN 'failed' ELSE 'queued' END,
-               error = CASE WHEN failures + :charge >= :failures OR losses + 1 >= :losses
-                            THEN cast(:error AS jsonb) END,
-               finished_at = CASE WHEN failures + :charge >= :failures OR losses + 1 >= :losses THEN now() END
-         WHERE id = :job AND status = 'preparing'
-           AND (cast(:before AS timestamptz) IS NULL OR lease_until < :before) RETURNING status
-        """,
-        job=job_id,
-        before=before,
-        charge=int(charge),
-        failures=failures,
-        losses=losses,
-        error=json.dumps(ParserDied("The file made its parser crash or run out of time or memory.").problem()),
-    )
-    return row is not None and row["status"] == "queued"
-
-
-# -- ranges ----------------------------------------------
 
 
 def release_ranges(db: Database, job_id: UUID, *, window: int, range_pages: int) -> list[int]:
@@ -242,7 +126,7 @@ def claim_range(db: Database, range_id: int, lease_s: float) -> RangeClaim | Non
     )
     if row is None:
         return None
-    source, options = _source_and_options(row["source"], row["options"])
+    source, options = source_and_options(row["source"], row["options"])
     return RangeClaim(
         range_id, row["job_id"], row["attempt"], tuple(row["missing"]), source, options, Priority(row["priority"])
     )
@@ -393,7 +277,3 @@ def _requeue_halves(connection: Connection, range_id: int, missing: list[int], c
         {"range": range_id, "second": second},
     ).scalar_one()
     return [range_id, added]
-
-
-def _source_and_options(source: Any, options: Any) -> tuple[StoredSource, OcrOptions]:
-    return StoredSource.model_validate(source), OcrOptions.model_validate(options)

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from uuid import UUID
 
 import structlog
 
 from ocr_tasks.contract import PageResult, Priority
 from ocr_tasks.errors import EngineFailed, OcrError, PageTimeout
 from workers.engine import Engine, PageDone, PageWork, WorkId
+from workers.fairness import FairTags
 
 log = structlog.get_logger(__name__)
 
@@ -176,7 +176,7 @@ class Batcher:
         with self._wake:
             while self.waiting and self._has_room(self.waiting[0], admitted):
                 admitted.append(heapq.heappop(self.waiting))
-            self._fair.served(admitted)
+            self._fair.served(entry.rank[1] for entry in admitted)
             soon = heapq.nsmallest(self.engine.capacity, self.waiting)
         for entry in [*admitted, *soon]:
             entry.decoded = entry.decoded or self._decoders.submit(_image_of, entry.work)
@@ -280,23 +280,3 @@ class Batcher:
 
 def _image_of(work: PageWork) -> object:
     return work.image
-
-
-class FairTags:
-    """Start-time fair queueing: each job's pages get rising tags; a job that arrives starts at the present."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.last: dict[UUID, int] = {}
-
-    def tag(self, job_id: UUID) -> int:
-        """The tag of a job's next page; lower goes first."""
-        self.last[job_id] = max(self.now, self.last.get(job_id, 0)) + 1
-        return self.last[job_id]
-
-    def served(self, entries: list[Entry]) -> None:
-        """Time moves on to the tags that were served; jobs that lie behind it are forgotten."""
-        if not entries:
-            return
-        self.now = max(self.now, *(entry.rank[1] for entry in entries))
-        self.last = {job_id: tag for job_id, tag in self.last.items() if tag > self.now}

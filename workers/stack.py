@@ -42,8 +42,9 @@ class AlreadyRunning(StackError):
     """Another stack owns the data folder."""
 
 
-def apply_schema(settings: Settings) -> None:
-    """Create the service's tables where they are missing."""
+def prepare_servers(settings: Settings) -> None:
+    """See that Redis answers, and create the service's tables where they are missing."""
+    check_broker(settings)
     database = Database(settings)
     try:
         schema.apply_schema(database)
@@ -75,7 +76,7 @@ class Stack:
         port: int = 0,
         private: bool = False,
         programs: Programs = service_programs,
-        prepare_database: Callable[[Settings], None] = apply_schema,
+        prepare_database: Callable[[Settings], None] = prepare_servers,
         tell: Callable[[str], None] = log.info,
     ) -> None:
         self.settings = settings
@@ -116,7 +117,6 @@ class Stack:
         for name in ("blobs", "log", "run"):
             (self.data_dir / name).mkdir(exist_ok=True)
         self.settings = self._own_settings()
-        check_broker(self.settings)
         self._apply_schema()
         self.supervisor.guardian = Guardian()
         layout = Layout(self.data_dir / "log", self._environment(), self._listener.fileno(), self._flower_port)
@@ -186,6 +186,8 @@ class Stack:
         self._tell("preparing the database")
         try:
             self._prepare_database(self.settings)
+        except StackError:
+            raise
         except Exception as error:
             # Its text may hold the URL, and with it the password.
             log.debug("schema", exc_info=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +24,11 @@ from tests.stack import QUICK, StackUnderTest, running_stack
 for name in [name for name in os.environ if name.startswith(("OCR_", "DEEPSEEK_OCR_", "REDIS_", "SIM_"))]:
     del os.environ[name]
 os.environ.pop("DATABASE_URL", None)
+
+# Nor what it does about signals: a run in the background, or under nohup, ignores some, and its children with it.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 REDIS_DATABASES = 16
 

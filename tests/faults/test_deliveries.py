@@ -49,19 +49,29 @@ def test_every_message_delivered_twice_counts_once(stack: StackUnderTest, store:
 
 
 def test_a_stale_finish_is_refused(stack: StackUnderTest, store: Database) -> None:
-    job_id = stack.submit(tiff(30))["id"]
+    job_id = stack.submit(tiff(100))["id"]
     some_are_read(stack, job_id)
     frozen = stack.processes[NODES[0]].pid
-    suspend(frozen)
+    until(lambda: _frozen_with_a_page(store, job_id, frozen), what="node 0 holding a page")
     try:
-        pages = ended_right(stack, store, job_id, 30, timeout_s=20)
+        pages = ended_right(stack, store, job_id, 100, timeout_s=40)
     finally:
         resume(frozen)
     again = [page for page in pages if page["attempt"] != 1]
     assert again, "the frozen node held no page"
     assert {str(page["node"]).partition("@")[0] for page in again} == {"rapid1"}
     _reads_again(stack, store, "rapid0")
-    assert ended_right(stack, store, job_id, 30) == pages
+    assert ended_right(stack, store, job_id, 100) == pages
+
+
+def _frozen_with_a_page(store: Database, job_id: str, pid: int) -> bool:
+    """Freeze node 0 if it holds a page right now; else it goes on, and the next look may find one."""
+    suspend(pid)
+    held = "SELECT 1 FROM pages WHERE job_id = :job AND status = 'running' AND node LIKE 'rapid0@%'"
+    if store.all(held, job=job_id):
+        return True
+    resume(pid)
+    return False
 
 
 def _reads_again(stack: StackUnderTest, store: Database, node: str) -> None:

@@ -90,7 +90,7 @@ def test_a_screenshot_is_read_part_by_part(engine: RapidEngine, rng: random.Rand
     assert errors(engine, screenshot(rng)) <= 0.01
 
 
-@pytest.mark.parametrize("degrees", [180, 270])
+@pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_a_page_scanned_the_wrong_way_up_is_turned(engine: RapidEngine, rng: random.Random, degrees: int) -> None:
     assert errors(engine, turned(short(rng), degrees)) <= 0.003
 

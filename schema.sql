@@ -87,6 +87,8 @@ CREATE TABLE IF NOT EXISTS pages (
     text_tokens   integer,
     engine        text,                                  -- what read it
     revision      text,
+    mode          text,                                  -- resolution mode, of engines that have such
+    retried_from  text,                                  -- mode of a first reading that was flagged
     queue_ms      integer,                               -- from its image being stored to its entering the engine
     inference_ms  integer,
     error         jsonb,                                 -- of its last failure: a problem document

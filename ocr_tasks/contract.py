@@ -82,6 +82,8 @@ MEDIA_TYPE_OF_FORMAT = {
 # What each engine is able to do, known without importing it: web refuses early what no configured engine can do.
 ENGINE_OPERATIONS: dict[str, frozenset[Operation]] = {
     "rapid": frozenset({Operation.READ}),
+    "deepseek": frozenset({Operation.READ}),
+    "endpoint": frozenset({Operation.READ}),
 }
 
 
@@ -219,6 +221,7 @@ def parse_id(given: str) -> UUID:
 
 BlockKind = Literal["heading", "paragraph", "table", "figure", "list", "formula", "other"]
 Flag = Literal["no_eos", "repetition", "empty", "truncated"]
+Mode = Literal["tiny", "small", "base", "large", "gundam"]
 
 
 class Block(Wire):
@@ -231,7 +234,11 @@ class Block(Wire):
 
 
 class PageResult(Wire):
-    """What an engine made of a page. Blocks are in reading order; times in milliseconds."""
+    """What an engine made of a page. Blocks are in reading order; times in milliseconds.
+
+    `mode` is the resolution mode it was read in, where the engine has such; `retried_from` the mode of a first reading
+    that was flagged and therefore thrown away.
+    """
 
     text: str
     markdown: str
@@ -239,6 +246,8 @@ class PageResult(Wire):
     flags: tuple[Flag, ...] = ()
     vision_tokens: int | None = None
     text_tokens: int | None = None
+    mode: Mode | None = None
+    retried_from: Mode | None = None
     inference_ms: int = 0
 
 

@@ -143,6 +143,8 @@ class Page(Base):
     text_tokens: Mapped[int | None]
     engine: Mapped[str | None]
     revision: Mapped[str | None]
+    mode: Mapped[str | None]
+    retried_from: Mapped[str | None]
     queue_ms: Mapped[int | None]
     inference_ms: Mapped[int | None]
     error: Mapped[dict[str, Any] | None]

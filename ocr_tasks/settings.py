@@ -7,10 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-EngineName = Literal["rapid"]
+EngineName = Literal["rapid", "deepseek", "endpoint"]
 
 
 def default_data_dir() -> Path:
@@ -89,6 +89,28 @@ class Settings(BaseSettings):
         description="Task threads of an engine node. Unset: 64, or three times the engine's capacity if that is more.",
     )
     cpu_threads: int | None = Field(None, gt=0, description="CPU threads an engine may use. Unset: all cores.")
+    model_path: str = Field(
+        "deepseek-ai/DeepSeek-OCR",
+        validation_alias=_env("DEEPSEEK_OCR_MODEL_PATH"),
+        description="Checkpoint that `deepseek` serves: a folder, or a hub id that `model fetch` has fetched.",
+    )
+    model_revision: str | None = Field(
+        None, description="Revision (commit) of a hub id. Unset: the one this version was written against."
+    )
+    gpu_enabled: bool = Field(
+        True,
+        validation_alias=_env("DEEPSEEK_OCR_GPU_ENABLED"),
+        description="Whether `deepseek` uses CUDA where there is a device; `false` keeps it on the CPU.",
+    )
+    endpoint: str | None = Field(
+        None,
+        validation_alias=_env("DEEPSEEK_OCR_ENDPOINT"),
+        description="Base URL of the OpenAI-compatible server that `endpoint` uses, such as `http://host:8000/v1`.",
+    )
+    api_key: SecretStr | None = Field(
+        None, validation_alias=_env("DEEPSEEK_OCR_API_KEY"), description="Key for that server, sent as a bearer token."
+    )
+    endpoint_model: str = Field("deepseek-ai/DeepSeek-OCR", description="Name of the model on that server.")
     compression_ratio: float = Field(
         10,
         gt=0,

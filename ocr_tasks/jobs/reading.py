@@ -94,7 +94,8 @@ UPDATE jobs SET {counter} = {counter} + 1,
 SUCCEED = FINISH.format(
     changes="""status = 'succeeded', isolation = 'none', error = NULL, text = :text, markdown = :markdown,
            blocks = :blocks, flags = :flags, vision_tokens = :vision_tokens, text_tokens = :text_tokens,
-           engine = :engine, revision = :revision, queue_ms = :queue_ms, inference_ms = :inference_ms""",
+           engine = :engine, revision = :revision, mode = :mode, retried_from = :retried_from,
+           queue_ms = :queue_ms, inference_ms = :inference_ms""",
     counter="pages_succeeded",
     progress=PROGRESS,
 )
@@ -121,6 +122,8 @@ def succeed_page(
         flags=list(result.flags),
         vision_tokens=result.vision_tokens,
         text_tokens=result.text_tokens,
+        mode=result.mode,
+        retried_from=result.retried_from,
         inference_ms=result.inference_ms,
         engine=engine,
         revision=revision,

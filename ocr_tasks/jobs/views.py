@@ -59,6 +59,8 @@ class PageView(Wire):
     compression_ratio: float | None
     engine: str | None
     revision: str | None
+    mode: str | None
+    retried_from: str | None
     queue_ms: int | None
     inference_ms: int | None
     error: Problem | None

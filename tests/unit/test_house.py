@@ -99,4 +99,6 @@ def settings_default(name: str) -> str:
     field = Settings.model_fields[name]
     if name == "data_dir":
         return "/var/lib/lightdom-ocr (root) or ~/.local/share/lightdom-ocr"
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
     return "unset" if field.default is None else str(field.default)

@@ -13,4 +13,12 @@ def load_engine(settings: Settings) -> Engine:
         from workers.engine.rapid import RapidEngine
 
         return RapidEngine(cpu_threads=settings.cpu_threads)
+    if settings.engine == "deepseek":
+        from workers.engine.deepseek.engine import load_deepseek
+
+        return load_deepseek(settings)
+    if settings.engine == "endpoint":
+        from workers.engine.endpoint import EndpointEngine
+
+        return EndpointEngine(settings)
     raise OperationUnavailable(f"OCR_ENGINE={settings.engine}: this version has the engine rapid only.")

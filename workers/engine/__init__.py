@@ -51,11 +51,16 @@ class PageDone:
     outcome: PageResult | OcrError
 
 
+class OutOfMemory(Exception):
+    """The device has no room for what is in the engine: raised by `step` after it halved its `capacity`."""
+
+
 class Engine(Protocol):
     """What the batcher drives, always from one thread.
 
     Pages admitted come back from some later `step`, each once, unless they were evicted. When `step` raises, the
-    engine must hold nothing any more: the batcher admits what was in it again, one page at a time.
+    engine must hold nothing any more: the batcher admits what was in it again, one page at a time; after OutOfMemory as
+    many at a time as the engine now says it can hold.
     """
 
     name: str

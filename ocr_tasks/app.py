@@ -32,10 +32,11 @@ EXCHANGE = Exchange("lightdom_ocr", type="direct")
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 
 
-def make_app(settings: Settings, *, socket_timeout_s: float = 5) -> Celery:
+def make_app(settings: Settings, *, socket_timeout_s: float = 5, sent_events: bool = True) -> Celery:
     """A Celery app on the broker that the settings name.
 
-    socket_timeout_s: how long a frozen Redis may hold a caller up.
+    socket_timeout_s: how long a frozen Redis may hold a caller up. sent_events: whether Flower is told of every message
+    that is sent, and not only of those that a worker has taken.
     """
     app = Celery("lightdom_ocr", broker=settings.broker_url, backend=settings.broker_url)
     app.conf.update(
@@ -52,7 +53,7 @@ def make_app(settings: Settings, *, socket_timeout_s: float = 5) -> Celery:
         result_expires=RESULT_EXPIRES_S,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
-        task_send_sent_event=True,
+        task_send_sent_event=sent_events,
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,

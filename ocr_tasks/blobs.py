@@ -45,12 +45,14 @@ class BlobStore:
         return key
 
     def put_stream(self, stream: IO[bytes]) -> tuple[str, int]:
-        """Store what a stream gives, without holding it in memory; returns key and size in bytes."""
-        with _public_errors(), tempfile.TemporaryDirectory(dir=self._spool_folder()) as folder:
-            spooled = Path(folder) / "blob"
+        """Store what a stream gives, without holding more than two chunks in memory; returns key and size in bytes."""
+        chunks = [stream.read(CHUNK_BYTES), stream.read(CHUNK_BYTES)]
+        if not chunks[1]:
+            return self.put(chunks[0]), len(chunks[0])
+        with _public_errors(), self._spooled() as spooled:
             digest, size_bytes = hashlib.sha256(), 0
             with spooled.open("wb") as file:
-                while chunk := stream.read(CHUNK_BYTES):
+                while chunk := chunks.pop(0) if chunks else stream.read(CHUNK_BYTES):
                     digest.update(chunk)
                     file.write(chunk)
                     size_bytes += len(chunk)
@@ -170,10 +172,16 @@ class BlobStore:
         return True
 
     def _put_local(self, key: str, content: bytes) -> None:
-        spooled = Path(self._spool_folder() or tempfile.gettempdir()) / uuid.uuid4().hex
-        try:
+        with self._spooled() as spooled:
             spooled.write_bytes(content)
             self._adopt(key, spooled)
+
+    @contextmanager
+    def _spooled(self) -> Iterator[Path]:
+        """A name for a file that is written before it has its place; one that is still there in the end goes."""
+        spooled = Path(self._spool_folder() or tempfile.gettempdir()) / uuid.uuid4().hex
+        try:
+            yield spooled
         finally:
             spooled.unlink(missing_ok=True)
 

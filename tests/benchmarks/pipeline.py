@@ -92,7 +92,7 @@ def _cpu(process: psutil.Process) -> float:
 def submits(folder: Path, environment: dict[str, str]) -> list[Finding]:
     """Submits a second as a share of what a route without work does, through the same gunicorn."""
     with running_stack(folder, environment) as stack:
-        stack.start("web")
+        stack.start("web", "--workers", "2")  # as `up` does
         until(lambda: answers(stack), what="web")
         page = encoded(TINY, "PNG")
         rates = interleaved(

@@ -60,7 +60,7 @@ def run_engine_worker(settings: Settings, engine: Engine, *, index: int = 0) -> 
     """Serve an engine's queues with one node until told to stop; returns the exit status."""
     name = f"{engine.name}{index}@{socket.gethostname()}"
     threads = settings.engine_threads or default_threads(engine.capacity)
-    node = Node(make_runtime(settings, pool_size=min(threads, 16)), engine, name)
+    node = Node(make_runtime(settings), engine, name)
     tasks.serve(node)
     signals.worker_shutting_down.connect(lambda **_: node.stop(), weak=False)
     node.start()

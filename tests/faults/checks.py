@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import psutil
 
 from ocr_tasks.jobs.database import Database
 from tests.simulated import expected_text
-from tests.stack import StackUnderTest, until
+from tests.stack import QUICK, StackUnderTest, until
+
+TWO_LEASES_S = 2 * float(QUICK["OCR_LEASE_S"])
 
 
 def pages_of(store: Database, job_id: str) -> list[dict[str, object]]:
@@ -24,6 +27,25 @@ def pages_of(store: Database, job_id: str) -> list[dict[str, object]]:
 def some_are_read(stack: StackUnderTest, job_id: str, count: int = 3) -> None:
     """Wait for the first pages of a job."""
     until(lambda: stack.job(job_id)["pages"]["succeeded"] >= count, what="the first pages")
+
+
+def held_pages_are_taken_over(store: Database, job_id: str, held: list[int]) -> None:
+    """What a dead node held is claimed again within two leases."""
+    lost = "SELECT 1 FROM pages WHERE job_id = :job AND page_no = ANY(:held) AND attempt < 2"
+    assert held
+    until(lambda: not store.all(lost, job=job_id, held=held), TWO_LEASES_S, "a second claim of all that was held")
+
+
+def goes_on(stack: StackUnderTest, job_id: str) -> None:
+    """A fault is over: within two leases a job's next page is read, or it has ended."""
+    before = stack.job(job_id)["pages"]["succeeded"]
+
+    def moved() -> bool:
+        stack.revive_all()
+        job = stack.job(job_id)
+        return bool(job["pages"]["succeeded"] > before or job["status"] == "succeeded")
+
+    until(moved, TWO_LEASES_S, "the next page")
 
 
 def all_texts_are_right(stack: StackUnderTest, job_id: str, count: int) -> None:
@@ -76,4 +98,5 @@ def resume(pid: int) -> None:
 
 def _signal_family(pid: int, number: signal.Signals) -> None:
     for member in [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]:
-        os.kill(member, number)
+        with suppress(ProcessLookupError):  # a server ends children of its own as soon as it goes on
+            os.kill(member, number)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from ocr_tasks.jobs.database import Database
-from tests.faults.checks import all_texts_are_right, pages_of, some_are_read
+from tests.faults.checks import all_texts_are_right, goes_on, held_pages_are_taken_over, pages_of, some_are_read
 from tests.faults.conftest import SLOW, web_answers
 from tests.poisoned_prepare import PARSER_DIES, PARSER_HANGS
 from tests.simulated import HANGS, KILLS, RAISES, expected_text
@@ -52,6 +52,27 @@ def test_a_worker_killed_mid_page_loses_and_doubles_nothing(stack: StackUnderTes
     pages = pages_of(store, job_id)
     assert {page["failures"] for page in pages} == {0}
     assert max(int(str(page["attempt"])) for page in pages) >= 2
+
+
+def test_what_a_killed_node_held_is_taken_over_within_two_leases(stack: StackUnderTest, store: Database) -> None:
+    stack.start("prepare")
+    for index, name in enumerate(("node 0", "node 1")):
+        stack.start(name, str(index), program="simulated", **SLOW)
+    job_id = stack.submit(tiff(60))["id"]
+    until(lambda: _held_by(store, job_id, "rapid0"), what="a page held by node 0")
+    stack.kill("node 0")
+    held_pages_are_taken_over(store, job_id, _held_by(store, job_id, "rapid0"))
+    assert stack.ended(job_id)["pages"] == {"total": 60, "succeeded": 60, "failed": 0}
+    all_texts_are_right(stack, job_id, 60)
+    assert {page["failures"] for page in pages_of(store, job_id)} == {0}
+
+
+def _held_by(store: Database, job_id: str, node: str) -> list[int]:
+    return [
+        int(str(page["page_no"]))
+        for page in pages_of(store, job_id)
+        if page["status"] == "running" and str(page["node"]).startswith(f"{node}@")
+    ]
 
 
 def test_pages_that_were_given_back_often_bear_the_death_of_their_node(stack: StackUnderTest, store: Database) -> None:
@@ -113,6 +134,7 @@ def test_a_killed_parser_child_loses_nothing(stack: StackUnderTest, store: Datab
     some_are_read(stack, job_id)
     for child in psutil.Process(stack.processes["prepare"].pid).children():
         child.send_signal(signal.SIGKILL)
+    goes_on(stack, job_id)
     job = stack.ended(job_id)
     assert job["pages"] == {"total": 40, "succeeded": 40, "failed": 0}
     all_texts_are_right(stack, job_id, 40)
@@ -124,6 +146,7 @@ def test_a_redis_emptied_mid_run_loses_nothing(stack: StackUnderTest, store: Dat
     jobs = [stack.submit(tiff(20), priority=lane)["id"] for lane in ("interactive", "bulk", "interactive")]
     some_are_read(stack, jobs[0])
     redis.Redis.from_url(stack.environment["REDIS_URL"]).flushdb()
+    goes_on(stack, jobs[0])
     late = stack.submit(tiff(3))["id"]
     for job_id in jobs:
         assert stack.ended(job_id)["pages"] == {"total": 20, "succeeded": 20, "failed": 0}

@@ -13,7 +13,7 @@ from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.submitting import create_job
 from ocr_tasks.jobs.views import JobView
 from ocr_tasks.settings import Settings
-from tests.faults.checks import ended_right, resume, some_are_read, suspend
+from tests.faults.checks import ended_right, goes_on, resume, some_are_read, suspend
 from tests.servers import OwnServers
 from tests.stack import StackUnderTest, tiff, until
 from web import create_app
@@ -38,6 +38,7 @@ def test_a_restarted_postgres_loses_nothing(stack: StackUnderTest, store: Databa
     jobs = two_running_jobs(stack)
     own_servers.postgres.stop()
     own_servers.postgres.start()
+    goes_on(stack, jobs[0])
     for job_id in jobs:
         ended_right(stack, store, job_id, 16)
 
@@ -46,6 +47,7 @@ def test_a_killed_postgres_loses_nothing(stack: StackUnderTest, store: Database,
     jobs = two_running_jobs(stack)
     own_servers.kill(own_servers.postgres)
     own_servers.postgres.start()
+    goes_on(stack, jobs[0])
     for job_id in jobs:
         ended_right(stack, store, job_id, 16)
 

@@ -22,8 +22,8 @@ demo: $(VENV)/.stack ## Read a sample (or FILE=...) with a stack of its own; pri
 up: $(VENV)/.stack ## Run the whole service on this machine until Ctrl-C
 	@$(RUN) ocr_tasks.cli up
 
-test: $(VENV)/.dev ## Run the tests (PYTEST="-k word" chooses)
-	@$(RUN) pytest $(PYTEST)
+test: $(VENV)/.dev ## Run the tests, two files at a time (PYTEST="-k word" chooses)
+	@$(RUN) pytest --numprocesses 2 --dist loadfile $(PYTEST)
 
 bench: $(VENV)/.dev ## Measure the spine (close everything else first; BENCH="batcher --json FILE")
 	@$(RUN) tests.benchmarks $(BENCH)

@@ -27,6 +27,7 @@ SAMPLE = 5  # lines read to find out which way is up
 SURE = 0.85  # their mean score from which nobody asks further
 
 Matrix = npt.NDArray[np.float64]
+Readings = dict[FoundLine, ReadLine]
 
 
 @dataclass(frozen=True)
@@ -74,52 +75,61 @@ class Reader:
         found = self._detector.find(pixels, scale)
         if not found:
             return Reading(page, [])
-        page, found, moved = self._straighten(page, found)
+        page, found, known = self._straighten(page, found)
         closer = _closer(found, scale)
-        if moved or closer > scale:
+        if known is None or closer > scale:
             found = self._detector.find(page.pixels, closer) or found
         found = _laid(found)
-        lines = self._lines(page.pixels, found)
+        lines = self._lines(page.pixels, found, known or {})
         if not lines:
             return Reading(page, [])
         em, boxes = usual_em(lines), [line.box for line in lines]
         rules = find_rules(page.pixels, em, boxes)
         return Reading(page, lines, rules, find_pictures(page.pixels, em, boxes))
 
-    def _lines(self, pixels: Pixels, found: Sequence[FoundLine]) -> list[Line]:
-        crops = [crop(pixels, line) for line in found]
-        read = self._recogniser.read(crops)
+    def _lines(self, pixels: Pixels, found: Sequence[FoundLine], known: Readings) -> list[Line]:
+        crops = {line: crop(pixels, line) for line in found}
+        unread = [line for line in crops if line not in known]
+        read = known | dict(zip(unread, self._recogniser.read([crops[line] for line in unread]), strict=True))
         return [
-            _line(where, what, ink(cut))
-            for where, what, cut in zip(found, read, crops, strict=True)
-            if what.text.strip() and what.score >= LEAST_SCORE
+            _line(line, read[line], ink(crops[line]))
+            for line in found
+            if read[line].text.strip() and read[line].score >= LEAST_SCORE
         ]
 
-    def _straighten(self, page: Upright, found: list[FoundLine]) -> tuple[Upright, list[FoundLine], bool]:
-        """Turn a page upright, by quarters and then by its skew; the flag says that it must be looked at again."""
-        moved = False
+    def _straighten(self, page: Upright, found: list[FoundLine]) -> tuple[Upright, list[FoundLine], Readings | None]:
+        """Turn a page upright, by quarters and then by its skew.
+
+        Returns what was read on the way, or None when the page was turned and must be looked at again.
+        """
+        before = page
         if _standing(found):
             found = [_quarter(line, page.pixels.shape[0]) for line in found]
-            page, moved = _turned(page), True
-        if self._upside_down(page.pixels, found):
+            page = _turned(page)
+        known = self._upright(page.pixels, found)
+        if known is None:
             found = [_half(line, page.pixels.shape) for line in found]
-            page, moved = _turned(_turned(page)), True
+            page = _turned(_turned(page))
         angle = _skew(found)
-        if abs(angle) < STRAIGHT:
-            return page, found, moved
-        return _rotated(page, angle), found, True
+        if abs(angle) >= STRAIGHT:
+            page = _rotated(page, angle)
+        return page, found, known if page is before else None
 
-    def _upside_down(self, pixels: Pixels, found: Sequence[FoundLine]) -> bool:
-        """Whether lines read better the other way up."""
+    def _upright(self, pixels: Pixels, found: Sequence[FoundLine]) -> Readings | None:
+        """What some lines say, or None when they read better the other way up."""
         middling = sorted(found, key=lambda line: abs(line.width / line.height - 8))[:SAMPLE]
         crops = [crop(pixels, line) for line in middling]
-        upright = self._score(crops)
-        if upright >= SURE:
-            return False
-        return self._score([np.ascontiguousarray(line[::-1, ::-1]) for line in crops]) > upright + 0.05
+        read = self._recogniser.read(crops)
+        upright = _mean_score(read)
+        if upright < SURE:
+            turned = self._recogniser.read([np.ascontiguousarray(line[::-1, ::-1]) for line in crops])
+            if _mean_score(turned) > upright + 0.05:
+                return None
+        return dict(zip(middling, read, strict=True))
 
-    def _score(self, crops: Sequence[Pixels]) -> float:
-        return float(np.mean([line.score for line in self._recogniser.read(crops)]))
+
+def _mean_score(read: Sequence[ReadLine]) -> float:
+    return float(np.mean([line.score for line in read]))
 
 
 def crop(pixels: Pixels, line: FoundLine) -> Pixels:

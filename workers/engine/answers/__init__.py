@@ -45,7 +45,7 @@ def parse_answer(text: str, *, width: int, height: int, ended: bool, options: Oc
     ended: whether the model itself ended it (its end token was seen, with or without it in `text`).
     """
     placed: list[Placed] = []
-    for region in regions(text, located=options.prompt == "locate"):
+    for region in regions(text, located=options.prompt == "locate", ended=ended):
         placed += _placed(region, width, height, tables=options.extract_tables)
     figures = tuple(part.box for part in placed if part.piece.kind == "figure" and part.box)
     blocks = tuple(Block(kind=part.piece.kind, text=part.piece.text, box=part.box) for part in placed)

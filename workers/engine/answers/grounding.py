@@ -49,9 +49,12 @@ class Region:
     located: bool = False
 
 
-def regions(answer: str, *, located: bool) -> list[Region]:
-    """The regions of an answer in its order; located: it tells where a text is, so references hold that text."""
-    return list(_Reader(answer, located=located).read())
+def regions(answer: str, *, located: bool, ended: bool) -> list[Region]:
+    """The regions of an answer in its order.
+
+    located: it tells where a text is, so that references hold that text; ended: it was not cut off.
+    """
+    return list(_Reader(answer if ended else _without_half_a_mark(answer), located=located).read())
 
 
 class _Reader:
@@ -59,7 +62,7 @@ class _Reader:
 
     def __init__(self, answer: str, *, located: bool) -> None:
         self.located = located
-        self.parts = list(_parts(_without_half_a_mark(answer)))
+        self.parts = list(_parts(answer))
         self.at = 0
         self.head = Region()
         self.texts: list[str] = []
@@ -159,7 +162,7 @@ def _without_half_a_mark(answer: str) -> str:
     """An answer that was cut inside a mark, without what is left of it."""
     start = answer.rfind("<", -40)
     tail = answer[start:] if start >= 0 else ""
-    return answer[:start] if len(tail) > 1 and any(mark.startswith(tail) and mark != tail for mark in MARKS) else answer
+    return answer[:start] if tail and any(mark.startswith(tail) and mark != tail for mark in MARKS) else answer
 
 
 def _begins_a_label(text: str) -> bool:

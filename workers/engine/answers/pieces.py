@@ -91,29 +91,32 @@ def _free(text: str, *, wanted: bool) -> Iterator[Piece]:
     """Text without labels, as far as markdown itself tells: headings, lists, tables, code, paragraphs."""
     held: list[str] = []
     lines = text.split("\n")
-    at = 0
+    at, wrapper = 0, ""
     while at < len(lines):
         line = lines[at]
-        fence, title = FENCE.match(line), HEADING.match(line)
-        ends_table = _end_of_pipes(lines, at)
-        if line.strip() and not (fence or title or ends_table) and _goes_on(held, line):
+        fence, end_of_pipes = FENCE.match(line), _end_of_pipes(lines, at)
+        if not (fence or HEADING.match(line) or end_of_pipes) and line.strip() and _goes_on(held, line):
             held.append(line)
             at += 1
             continue
         yield from _held(held)
         held = []
-        if fence and fence[2].lower() not in WRAPPERS and (fence[2] or _closes(lines, at, fence[1])):
+        if fence and fence[2].lower() in WRAPPERS:
+            at, wrapper = at + 1, fence[1]
+        elif fence and not fence[2] and (wrapper or not _closes(lines, at, fence[1])):
+            at, wrapper = at + 1, ""  # the end of a wrapper, or of nothing
+        elif fence:
             code, at = _fenced(lines, at, fence[1])
             if code.strip():
                 yield Piece("other", code.strip("\n"), inline.code(code))
-        elif title and not fence:
+        elif end_of_pipes:
+            yield from _table(tables.parse_pipes(lines[at:end_of_pipes]), wanted=wanted)
+            at = end_of_pipes
+        elif HEADING.match(line):
             yield from _heading(line, "")
             at += 1
-        elif ends_table:
-            yield from _table(tables.parse_pipes(lines[at:ends_table]), wanted=wanted)
-            at = ends_table
         else:
-            held = [line] if line.strip() and not fence else []
+            held = [line] if line.strip() else []
             at += 1
     yield from _held(held)
 
@@ -144,7 +147,7 @@ def _end_of_pipes(lines: list[str], at: int) -> int:
 
 def _closes(lines: list[str], at: int, fence: str) -> bool:
     """Whether a bare fence has another below: else it is the end of one that was left out."""
-    return any(line.strip() == fence for line in lines[at + 1 :])
+    return any(lines[below].strip() == fence for below in range(at + 1, len(lines)))
 
 
 def _fenced(lines: list[str], at: int, fence: str) -> tuple[str, int]:

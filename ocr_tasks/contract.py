@@ -154,7 +154,7 @@ class OcrOptions(Wire):
     @classmethod
     def _locatable(cls, locate: str | None, info: ValidationInfo) -> str | None:
         """Text that a prompt can hold, there if and only if the prompt is `locate`."""
-        locate = locate.strip() if locate else None  # an empty field of a form is none
+        locate = (locate or "").strip() or None  # an empty field of a form is none
         prompt = info.data.get("prompt")  # missing when it was itself refused
         if locate is None and prompt == "locate":
             raise ValueError("The text to look for is needed with prompt=locate")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ocr_tasks.contract import Block, BlockKind, Box, Flag, OcrOptions
+from ocr_tasks.contract import Block, Box, Flag, OcrOptions
+from ocr_tasks.errors import storable
 from workers.engine.answers.boxes import around, scaled
 from workers.engine.answers.grounding import Region, regions
 from workers.engine.answers.loops import repeats
@@ -44,6 +45,7 @@ def parse_answer(text: str, *, width: int, height: int, ended: bool, options: Oc
 
     ended: whether the model itself ended it (its end token was seen, with or without it in `text`).
     """
+    text = storable(text)
     placed: list[Placed] = []
     for region in regions(text, located=options.prompt == "locate", ended=ended):
         placed += _placed(region, width, height, tables=options.extract_tables)
@@ -94,4 +96,4 @@ def _flags(answer: str, *, ended: bool, empty: bool) -> tuple[Flag, ...]:
     return tuple(flag for flag, raised in told.items() if raised)
 
 
-__all__ = ["ANSWERS_VERSION", "Answer", "BlockKind", "parse_answer"]
+__all__ = ["ANSWERS_VERSION", "Answer", "parse_answer"]

@@ -40,8 +40,11 @@ class Table:
         return "\n".join(between.join(row).rstrip("\t") for row in self._columns())
 
     def markdown(self) -> str:
-        """With pipes, the first row as header; in HTML if a cell spans several."""
-        if any(cell.columns > 1 or cell.rows > 1 for row in self.rows for cell in row):
+        """With pipes, the first row as header; in HTML if a cell spans several, or holds what pipes cannot.
+
+        That is the norm of LaTeX: a backslash before a pipe.
+        """
+        if any(cell.columns > 1 or cell.rows > 1 or r"\|" in cell.text for row in self.rows for cell in row):
             return self._html()
         width = max(len(row) for row in self.rows)
         lines = [_piped([cell.text for cell in row] + [""] * (width - len(row))) for row in self.rows]

@@ -8,7 +8,7 @@ of it is lost. `grounding` finds the regions, `pieces` what is in them, `tables`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ocr_tasks.contract import Block, Box, Flag, OcrOptions
 from ocr_tasks.errors import storable
@@ -64,14 +64,21 @@ def parse_answer(text: str, *, width: int, height: int, ended: bool, options: Oc
 def _placed(region: Region, width: int, height: int, *, tables: bool) -> list[Placed]:
     """A region's pieces: pictures and found texts once for each of its boxes, others in the box around all of them."""
     boxes = [box for box in (scaled(given, width, height) for given in region.boxes) if box]
-    found = pieces(region.body, region.kind, label=region.label, tables=tables)
+    found = pieces(region.body, region.kind, label=region.label, wanted=tables)
     if region.kind == "figure":
-        first = found[0] if found else Piece("figure", "", "")
-        more = [Placed(Piece("figure", "", ""), box) for box in boxes[1:]]
-        return [Placed(first, boxes[0] if boxes else None), *more] if found or boxes else []
+        return _pictures(found, boxes)
     if region.located:
         return [Placed(piece, box) for piece in found for box in (boxes or (None,))]
     return [Placed(piece, around(boxes)) for piece in found]
+
+
+def _pictures(found: Sequence[Piece], boxes: Sequence[Box]) -> list[Placed]:
+    """A picture for each box, the first with the text that stands in it; then what else was answered with them."""
+    own = [piece for piece in found[:1] if piece.kind == "figure"]
+    pictures = [*own, *[Piece("figure", "", "")] * len(boxes)][: max(len(boxes), len(own))]
+    placed = [Placed(piece, boxes[n] if n < len(boxes) else None) for n, piece in enumerate(pictures)]
+    beside = [replace(piece, kind="paragraph") if piece.kind == "figure" else piece for piece in found[len(own) :]]
+    return placed + [Placed(piece, around(boxes)) for piece in beside]
 
 
 def _markdown(placed: Sequence[Placed]) -> Iterator[str]:

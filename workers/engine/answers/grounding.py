@@ -120,10 +120,10 @@ class _Reader:
         word = WORD.match(payload)
         assert word is not None  # it matches nothing, too
         label, rest = (word[1] or "").lower(), payload[word.end() :]
-        if not looks_like_boxes(rest) or (label and not rest and label not in LABELS):
+        boxes = parse_boxes(rest)
+        if not looks_like_boxes(rest) or (label and label not in LABELS and not boxes):
             self.texts.append(payload)
             return None
-        boxes = parse_boxes(rest)
         if not label and not boxes:
             return None
         return Region(LABELS.get(label, "other") if label else "other", label, boxes)

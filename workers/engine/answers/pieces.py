@@ -26,9 +26,9 @@ class Piece:
     markdown: str
 
 
-def pieces(body: str, kind: BlockKind | None, *, label: str = "", tables: bool = True) -> list[Piece]:
-    """The pieces of a region's body; kind: None where only its markdown tells. tables: whether such are wanted."""
-    return [piece for piece in _pieces(body, kind, label, wanted=tables) if piece.text or piece.kind == "table"]
+def pieces(body: str, kind: BlockKind | None, *, label: str = "", wanted: bool = True) -> list[Piece]:
+    """The pieces of a region's body; kind: None where only its markdown tells. wanted: whether tables are."""
+    return [piece for piece in _pieces(body, kind, label, wanted=wanted) if piece.text or piece.kind == "table"]
 
 
 def _pieces(body: str, kind: BlockKind | None, label: str, *, wanted: bool) -> Iterator[Piece]:

@@ -121,6 +121,8 @@ def page_figure(job_id: str, page_no: str, figure_no: str) -> Response:
     refuse_unknown_query()
     wanted = _number(figure_no, "a figure number; figures count from 1")
     row = get_page_row(services().db, parse_id(job_id), _page_no(page_no))
+    if row["status"] in (Status.QUEUED, Status.RUNNING):
+        raise NotReady(f"Page {page_no} is {row['status']}; its figures are not there yet.", value=row["status"])
     figures = row["figure_blobs"]
     if wanted > len(figures):
         raise NotFound(f"Page {page_no} has {len(figures)} figure(s).", value=wanted, limit=len(figures))

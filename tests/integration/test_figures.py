@@ -6,8 +6,8 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from PIL import Image
@@ -16,12 +16,15 @@ from ocr_tasks.blobs import BlobStore
 from ocr_tasks.contract import OcrOptions, PageResult, Source
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.reading import PageClaim, claim_page, succeed_page
+from ocr_tasks.jobs.retention import unreferenced
 from ocr_tasks.jobs.submitting import create_job
+from ocr_tasks.settings import Settings
 from tests.answers import DOCUMENT
 from tests.conftest import settings_of
 from tests.documents import encoded
 from tests.openai_server import OpenAiServer, Request, openai_server
 from tests.stack import StackUnderTest, running_stack
+from web import create_app
 from workers.reconcile import Reconciler
 from workers.runtime import make_runtime
 
@@ -125,16 +128,15 @@ def make_old(blobs: BlobStore) -> None:
         os.utime(path, (time.time() - 100 * HOUR_S,) * 2)
 
 
-def test_a_stale_attempts_figures_are_nobodys(db: Database, tmp_path: Path) -> None:
-    from uuid import uuid4
+def test_figures_of_a_page_that_is_not_read_yet_are_not_ready(db: Database, settings: Settings) -> None:
+    job_id = page_to_be_read(db)
+    with create_app(settings).test_client() as client:
+        answer = client.get(f"/api/jobs/{job_id}/pages/1/figures/1")
+        assert (answer.status_code, answer.get_json()["code"]) == (409, "not_ready")
 
-    from ocr_tasks.jobs.retention import unreferenced
 
-    job_id, result = uuid4(), PageResult(text="", markdown="")
-    source = Source(blob="0" * 64, media_type="image/png", size_bytes=1)
-    create_job(db, job_id, engine="rapid", source=source, options=OcrOptions())
-    db.execute("UPDATE jobs SET status = 'running', pages_total = 1, pages_released = 1 WHERE id = :job", job=job_id)
-    db.execute("INSERT INTO pages (job_id, page_no, image_blob) VALUES (:job, 1, 'b')", job=job_id)
+def test_a_stale_attempts_figures_are_nobodys(db: Database) -> None:
+    job_id, result = page_to_be_read(db), PageResult(text="", markdown="")
     stale = claim_page(db, job_id, 1, node="one", lease_s=9)
     assert isinstance(stale, PageClaim)
     db.execute("UPDATE pages SET attempt = 2")
@@ -144,3 +146,13 @@ def test_a_stale_attempts_figures_are_nobodys(db: Database, tmp_path: Path) -> N
     db.execute("UPDATE pages SET attempt = 1")
     assert succeed_page(db, stale, result, figure_blobs=["f" * 64, "e" * 64], **how) is not None
     assert unreferenced(db, ["f" * 64, "e" * 64, "d" * 64]) == ["d" * 64]
+
+
+def page_to_be_read(db: Database) -> UUID:
+    """The id of a running job whose only page waits for an engine."""
+    job_id = uuid4()
+    source = Source(blob="0" * 64, media_type="image/png", size_bytes=1)
+    create_job(db, job_id, engine="rapid", source=source, options=OcrOptions())
+    db.execute("UPDATE jobs SET status = 'running', pages_total = 1, pages_released = 1 WHERE id = :job", job=job_id)
+    db.execute("INSERT INTO pages (job_id, page_no, image_blob) VALUES (:job, 1, 'b')", job=job_id)
+    return job_id

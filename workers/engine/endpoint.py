@@ -128,11 +128,7 @@ def _result(work: PageWork, completion: Completion) -> PageResult:
     width, height = work.image.size
     answer = parse_answer(completion.text, width=width, height=height, ended=completion.ended, options=work.options)
     return PageResult(
-        text=answer.text,
-        markdown=answer.markdown,
-        blocks=answer.blocks,
-        figures=answer.figures,
-        flags=answer.flags,
+        **vars(answer),
         vision_tokens=completion.prompt_tokens,  # and the ten or so of the prompt's own words: they are not told apart
         text_tokens=completion.text_tokens,
         inference_ms=completion.took_ms,

@@ -111,6 +111,12 @@ def test_a_reference_that_is_no_label_is_text() -> None:
     ]
 
 
+def test_a_heading_ends_at_an_empty_line() -> None:
+    page = parsed("<|ref|>title<|/ref|><|det|>[[1, 1, 9, 9]]<|/det|>\n### Two\nlines\n\nand more")
+    assert [(block.kind, block.text) for block in page.blocks] == [("heading", "Two\nlines"), ("paragraph", "and more")]
+    assert page.markdown == "### Two lines\n\nand more"
+
+
 def test_a_picture_keeps_the_text_in_it_and_a_table_beside_it() -> None:
     page = parsed("<|det|>image [0, 0, 333, 333]<|/det|>Label\n<table><tr><td>x</td></tr></table>end")
     assert [(block.kind, block.text) for block in page.blocks] == [
@@ -177,8 +183,9 @@ def test_a_box_is_put_right_or_dropped_and_its_text_kept(given_box: str, box: ob
 
 
 def test_a_box_thinner_than_a_pixel_is_a_pixel_wide() -> None:
-    page = parsed("<|ref|>text<|/ref|><|det|>[[998, 998, 999, 999]]<|/det|>x", width=10, height=10)
-    assert page.blocks[0].box == (9, 9, 10, 10)
+    for given_box, box in (("[[998, 998, 999, 999]]", (9, 9, 10, 10)), ("[[500, 500, 501, 501]]", (5, 5, 6, 6))):
+        page = parsed(f"<|ref|>text<|/ref|><|det|>{given_box}<|/det|>x", width=10, height=10)
+        assert page.blocks[0].box == box
 
 
 @pytest.mark.parametrize("payload", ["__import__('os')", "[[1, 2, 3, a]]", "{1: 2}", "hello world", "[[1;2;3;4]]"])

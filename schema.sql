@@ -82,6 +82,7 @@ CREATE TABLE IF NOT EXISTS pages (
     text          text,
     markdown      text,
     blocks        jsonb,                                 -- contract.Block[], reading order
+    figure_blobs  text[]      NOT NULL DEFAULT '{}',     -- sha256 of the figures cut out of its image, PNG
     flags         text[]      NOT NULL DEFAULT '{}',
     vision_tokens integer,
     text_tokens   integer,
@@ -99,6 +100,7 @@ CREATE TABLE IF NOT EXISTS pages (
 
 CREATE INDEX IF NOT EXISTS pages_live ON pages (status, sent_at) WHERE status IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS pages_image_blob ON pages (image_blob);
+CREATE INDEX IF NOT EXISTS pages_figure_blobs ON pages USING gin (figure_blobs);
 
 -- One row per engine node, renewed while it lives: the live capacity that windows are cut to.
 CREATE TABLE IF NOT EXISTS nodes (

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 import click
 
 from ocr_tasks import __version__, commands
+from ocr_tasks.errors import ServiceUnavailable
 from ocr_tasks.settings import SettingsError
 
 
@@ -28,7 +29,6 @@ def schema() -> None:
 @schema.command()
 def apply() -> None:
     """Create the tables that are missing, in DATABASE_URL; safe to run at every start."""
-    from ocr_tasks.errors import ServiceUnavailable
     from ocr_tasks.jobs.database import Database
     from ocr_tasks.jobs.schema import apply_schema
     from ocr_tasks.settings import get_settings
@@ -63,6 +63,9 @@ def main() -> None:
     except SettingsError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
+    except ServiceUnavailable as error:
+        click.echo(f"Error: {error.detail}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,16 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from ocr_tasks.errors import (
@@ -109,12 +118,19 @@ class Source(Wire):
     filename: FileName | None = None
 
 
+Prompt = Literal["document", "free", "figure", "describe", "locate"]
+LONGEST_LOCATE = 500
+# Models write their special tokens like tags. Looked for in what a caller wants found, where none may get in.
+TOKEN_LIKE = re.compile(r"<(?=[^\s\d<=>])|[|｜]\s*>")
+
+
 class OcrOptions(Wire):
     """How a document is to be read."""
 
     format: Format = Format.JSON
     mode: Literal["tiny", "small", "base", "large", "gundam", "auto"] = "auto"
-    prompt: Literal["document", "free", "figure"] = "document"
+    prompt: Prompt = "document"
+    locate: str | None = Field(None, max_length=LONGEST_LOCATE, validate_default=True)
     pages: str | None = Field(None, max_length=1000)
     compression: bool = False
     compression_ratio: float | None = Field(None, gt=0, le=100)
@@ -133,6 +149,22 @@ class OcrOptions(Wire):
         if "\0" in password.get_secret_value():
             raise ValueError("NUL characters are not allowed")
         return password
+
+    @field_validator("locate")
+    @classmethod
+    def _locatable(cls, locate: str | None, info: ValidationInfo) -> str | None:
+        """Text that a prompt can hold, there if and only if the prompt is `locate`."""
+        locate = (locate or "").strip() or None  # an empty field of a form is none
+        prompt = info.data.get("prompt")  # missing when it was itself refused
+        if locate is None and prompt == "locate":
+            raise ValueError("The text to look for is needed with prompt=locate")
+        if locate is not None and prompt not in ("locate", None):
+            raise ValueError(f"Only prompt=locate takes a text to look for, and prompt is {prompt}")
+        if locate is not None and not locate.isprintable():
+            raise ValueError("Characters that cannot be printed are not allowed")
+        if locate is not None and TOKEN_LIKE.search(locate):
+            raise ValueError("'<' right before a letter or a mark, and '|>', are special to the model")
+        return locate
 
     def sent(self) -> dict[str, Any]:
         """The options that were set as a request or a message carries them, the password included."""
@@ -219,23 +251,30 @@ def parse_id(given: str) -> UUID:
 
 # -- what comes out ---------------------------------------------
 
+Box = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels of the page's image; x2 and y2 are the first that lie outside."""
+
 BlockKind = Literal["heading", "paragraph", "table", "figure", "list", "formula", "other"]
 Flag = Literal["no_eos", "repetition", "empty", "truncated"]
 Mode = Literal["tiny", "small", "base", "large", "gundam"]
 
 
 class Block(Wire):
-    """A piece of a page's layout. `box` is (x1, y1, x2, y2) in pixels of the page's image; `score` in 0..1."""
+    """A piece of a page's layout. `box`: in the page's image, None where the engine did not say; `score` in 0..1."""
 
     kind: BlockKind
     text: str
-    box: tuple[int, int, int, int]
+    box: Box | None
     score: float | None = None
 
 
 class PageResult(Wire):
     """What an engine made of a page. Blocks are in reading order; times in milliseconds.
 
+    `figures`: boxes of the pictures that `markdown` shows as `figures/1`, `figures/2` ...; whoever stores the page cuts
+    them out and puts their addresses in. Flags: `no_eos` (the model never said that it is done), `truncated` (it was
+    stopped at its length limit while it still had something new to say), `repetition` (its end goes round in circles),
+    `empty` (neither text nor figure).
     `mode` is the resolution mode it was read in, where the engine has such; `retried_from` the mode of a first reading
     that was flagged and therefore thrown away.
     """
@@ -243,6 +282,7 @@ class PageResult(Wire):
     text: str
     markdown: str
     blocks: tuple[Block, ...] = ()
+    figures: tuple[Box, ...] = ()
     flags: tuple[Flag, ...] = ()
     vision_tokens: int | None = None
     text_tokens: int | None = None
@@ -252,6 +292,13 @@ class PageResult(Wire):
 
 
 # -- names ---------------------------------------------
+
+FIGURE_PATH = re.compile(r"/api/jobs/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/pages/[0-9]{1,9}/figures/[0-9]{1,4}")
+
+
+def figure_path(job_id: UUID, page_no: int, figure_no: int) -> str:
+    """Where the web service shows a picture cut out of a page; figures count from 1."""
+    return f"/api/jobs/{job_id}/pages/{page_no}/figures/{figure_no}"
 
 
 class TaskName(StrEnum):

@@ -138,6 +138,7 @@ class Page(Base):
     text: Mapped[str | None]
     markdown: Mapped[str | None]
     blocks: Mapped[list[Any] | None]
+    figure_blobs: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     flags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     vision_tokens: Mapped[int | None]
     text_tokens: Mapped[int | None]
@@ -159,6 +160,7 @@ class Page(Base):
         CheckConstraint("isolation IN ('none', 'suspect', 'alone')", name="pages_isolation_check"),
         Index("pages_live", "status", "sent_at", postgresql_where=sql("status IN ('queued', 'running')")),
         Index("pages_image_blob", "image_blob"),
+        Index("pages_figure_blobs", "figure_blobs", postgresql_using="gin"),
     )
 
 

@@ -15,11 +15,11 @@ from collections.abc import Collection, Sequence
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ocr_tasks.contract import Block, Operation, PageResult
-from ocr_tasks.errors import EngineFailed
+from ocr_tasks.errors import EngineFailed, ServiceUnavailable
 from workers.engine import PageDone, PageWork, WorkId
 
 # Heights in pixels that make a page misbehave.
-RAISES, KILLS, HANGS, REFUSES = 201, 202, 203, 204
+RAISES, KILLS, HANGS, REFUSES, BUSY = 201, 202, 203, 204, 205
 
 
 class Costs(BaseSettings):
@@ -74,11 +74,13 @@ def misbehave(height: int) -> None:
         threading.Event().wait()
 
 
-def outcome(work: PageWork) -> PageResult | EngineFailed:
+def outcome(work: PageWork) -> PageResult | EngineFailed | ServiceUnavailable:
     """What reading a page gives: its size as text."""
     width, height = work.image.size
     if height == REFUSES:
         return EngineFailed("this page cannot be read")
+    if height == BUSY and work.id.attempt < 4:
+        return ServiceUnavailable("what reads pages is busy")
     text = expected_text(width, height)
     block = Block(kind="paragraph", text=text, box=(0, 0, width, height), score=1.0)
     return PageResult(text=text, markdown=text, blocks=(block,))

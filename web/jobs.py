@@ -10,7 +10,7 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 
 from ocr_tasks.contract import MEDIA_TYPE_OF_FORMAT, Format, OcrOptions, Status, parse_id
-from ocr_tasks.errors import Conflict, Gone, InvalidOption, InvalidRequest, NotAcceptable, NotReady
+from ocr_tasks.errors import Conflict, Gone, InvalidOption, InvalidRequest, NotAcceptable, NotFound, NotReady
 from ocr_tasks.jobs.submitting import cancel_job
 from ocr_tasks.jobs.views import get_job, get_job_row, get_page_row, list_jobs, page_view, parse_status
 from web.intake import refuse_unknown_query
@@ -21,6 +21,9 @@ from web.services import services
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
 LIST_LIMIT = 200
+CACHED = "private, max-age=3600, immutable"
+# A result as HTML shows the figures of its own job, from here; nothing else is loaded.
+HTML_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
 
 
 @blueprint.get("")
@@ -84,7 +87,12 @@ def result_response(job_id: UUID, form: Format | None) -> Response:
         raise Gone(f"The result was kept until {row['expired_at']:%Y-%m-%d} and is gone.")
     form = form or OcrOptions.model_validate(row["options"]).format
     stored = row["result"][form]
-    return blob_response(services().blobs, stored["blob"], MEDIA_TYPE_OF_FORMAT[form], size_bytes=stored["size_bytes"])
+    response = blob_response(
+        services().blobs, stored["blob"], MEDIA_TYPE_OF_FORMAT[form], size_bytes=stored["size_bytes"]
+    )
+    if form == Format.HTML:
+        response.headers["Content-Security-Policy"] = HTML_POLICY
+    return response
 
 
 @blueprint.get("/<job_id>/pages/<page_no>")
@@ -103,7 +111,23 @@ def page_image(job_id: str, page_no: str) -> Response:
         reason = (row["error"] or {}).get("detail", "")
         raise Conflict(f"Page {page_no} could not be rasterised and has no image. {reason}".strip(), value=page_no)
     response = blob_response(services().blobs, row["image_blob"], row["media_type"])
-    response.headers["Cache-Control"] = "private, max-age=3600, immutable"
+    response.headers["Cache-Control"] = CACHED
+    return response
+
+
+@blueprint.get("/<job_id>/pages/<page_no>/figures/<figure_no>")
+def page_figure(job_id: str, page_no: str, figure_no: str) -> Response:
+    """A picture that was cut out of a page, as the page's markdown shows it."""
+    refuse_unknown_query()
+    wanted = _number(figure_no, "a figure number; figures count from 1")
+    row = get_page_row(services().db, parse_id(job_id), _page_no(page_no))
+    if row["status"] in (Status.QUEUED, Status.RUNNING):
+        raise NotReady(f"Page {page_no} is {row['status']}; its figures are not there yet.", value=row["status"])
+    figures = row["figure_blobs"]
+    if wanted > len(figures):
+        raise NotFound(f"Page {page_no} has {len(figures)} figure(s).", value=wanted, limit=len(figures))
+    response = blob_response(services().blobs, figures[wanted - 1], "image/png")
+    response.headers["Cache-Control"] = CACHED
     return response
 
 
@@ -116,8 +140,12 @@ def _format(given: str) -> Format:
 
 
 def _page_no(given: str) -> int:
+    return _number(given, "a page number; pages count from 1")
+
+
+def _number(given: str, what: str) -> int:
     if not (given.isascii() and given.isdigit() and len(given) <= 9 and int(given) >= 1):
-        raise InvalidRequest(f"{given[:40]!r} is not a page number; pages count from 1.", value=given[:40])
+        raise InvalidRequest(f"{given[:40]!r} is not {what}.", value=given[:40])
     return int(given)
 
 

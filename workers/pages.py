@@ -10,10 +10,11 @@ import structlog
 from PIL import Image
 
 from ocr_tasks.contract import PageResult
-from ocr_tasks.errors import BlobMissing, OcrError, ServiceUnavailable
+from ocr_tasks.errors import BlobMissing, OcrError, ServiceUnavailable, StorageFull
 from ocr_tasks.jobs.reading import PageClaim, claim_page, fail_page, give_back_page, succeed_page
 from workers.batcher import Answer, Withdrawn
 from workers.engine import PageWork, WorkId
+from workers.figures import completed_links, cut_out
 from workers.node import Node
 
 log = structlog.get_logger(__name__)
@@ -28,16 +29,17 @@ def read_page(node: Node, job_id: UUID, page_no: int) -> str:
     with node.leases.holding(work_id):
         try:
             answer = node.batcher.submit(_work(node, claim, work_id)).result()
+            figure_blobs = _store_figures(node, claim, answer.outcome)
         except Withdrawn:
             return _give_back(node, claim)
-        except ServiceUnavailable as error:
+        except (ServiceUnavailable, StorageFull) as error:
             # Not the page's fault. Its message is not sent at once: the reconciler does, after a pause.
             log.warning("page_given_back", error=error.detail)
             give_back_page(node.runtime.db, claim)
             return "given back"
         except BlobMissing as error:
             return _fail(node, claim, error, charge=False)
-        return _store(node, claim, answer)
+        return _store(node, claim, answer, figure_blobs)
 
 
 def _work(node: Node, claim: PageClaim, work_id: WorkId) -> PageWork:
@@ -62,12 +64,27 @@ def _load(node: Node, image_blob: str) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _store(node: Node, claim: PageClaim, answer: Answer) -> str:
+def _store_figures(node: Node, claim: PageClaim, outcome: PageResult | OcrError) -> list[str]:
+    """Keys of a result's figures, cut out and stored before it is: if it is refused, the collector takes them.
+
+    Raises what an engine ended a page with when that was not the page's fault.
+    """
+    if isinstance(outcome, ServiceUnavailable):
+        raise outcome
+    if not isinstance(outcome, PageResult) or not outcome.figures:
+        return []
+    page = _load(node, claim.image_blob)
+    return [node.runtime.blobs.put(content) for content in cut_out(page, outcome.figures)]
+
+
+def _store(node: Node, claim: PageClaim, answer: Answer, figure_blobs: list[str]) -> str:
     if isinstance(answer.outcome, PageResult):
+        links = completed_links(answer.outcome.markdown, claim.job_id, claim.page_no, len(figure_blobs))
         progress = succeed_page(
             node.runtime.db,
             claim,
-            answer.outcome,
+            answer.outcome.model_copy(update={"markdown": links}),
+            figure_blobs=figure_blobs,
             engine=node.engine.name,
             revision=node.engine.revision,
             queue_ms=claim.waited_ms + answer.waited_ms,

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import nh3
-from markdown_it import MarkdownIt
-
 from ocr_tasks.contract import Format
 from ocr_tasks.jobs.views import PageView
+from workers.safehtml import safe_html
 
 HTML_HEAD = """<!doctype html>
 <html>
@@ -24,16 +22,12 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto
 section + section { border-top: 1px solid #ccc; margin-top: 2rem; padding-top: 1rem; }
 table { border-collapse: collapse; }
 td, th { border: 1px solid #999; padding: .2rem .6rem; text-align: left; }
+img { max-width: 100%; }
 .failed { color: #a00; }
 </style>
 </head>
 <body>
 """
-
-# Text comes from engines and so, in the end, from strangers: raw HTML in it stays text, links are left out.
-MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "image", "autolink"])
-TAGS = {"h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "table", "thead", "tbody", "tr", "td",
-        "th", "em", "strong", "code", "pre", "blockquote"}  # fmt: skip
 
 
 @dataclass
@@ -118,8 +112,6 @@ def _markdown(page: PageView) -> str:
 
 
 def _html(page: PageView) -> str:
-    if page.markdown is None:
-        body = f'<p class="failed">{_failure(page)}.</p>\n'
-    else:
-        body = nh3.clean(MARKDOWN.render(page.markdown), tags=TAGS, attributes={})
+    failed = f'<p class="failed">{_failure(page)}.</p>\n'
+    body = failed if page.markdown is None else safe_html(page.markdown)
     return f'<section id="page-{page.page_no}">\n{body}</section>\n'

@@ -93,7 +93,8 @@ UPDATE jobs SET {counter} = {counter} + 1,
 
 SUCCEED = FINISH.format(
     changes="""status = 'succeeded', isolation = 'none', error = NULL, text = :text, markdown = :markdown,
-           blocks = :blocks, flags = :flags, vision_tokens = :vision_tokens, text_tokens = :text_tokens,
+           blocks = :blocks, figure_blobs = :figure_blobs, flags = :flags,
+           vision_tokens = :vision_tokens, text_tokens = :text_tokens,
            engine = :engine, revision = :revision, mode = :mode, retried_from = :retried_from,
            queue_ms = :queue_ms, inference_ms = :inference_ms""",
     counter="pages_succeeded",
@@ -108,7 +109,14 @@ FAIL = FINISH.format(
 
 
 def succeed_page(
-    db: Database, claim: PageClaim, result: PageResult, *, engine: str, revision: str, queue_ms: int
+    db: Database,
+    claim: PageClaim,
+    result: PageResult,
+    *,
+    engine: str,
+    revision: str,
+    queue_ms: int,
+    figure_blobs: Sequence[str] = (),
 ) -> Progress | None:
     """Store a page's result and count it, in one statement; None when the claim was lost or the job is over."""
     row = db.one(
@@ -119,6 +127,7 @@ def succeed_page(
         text=_storable(result.text),
         markdown=_storable(result.markdown),
         blocks=json.dumps([_storable_block(block.wire()) for block in result.blocks]),
+        figure_blobs=list(figure_blobs),
         flags=list(result.flags),
         vision_tokens=result.vision_tokens,
         text_tokens=result.text_tokens,

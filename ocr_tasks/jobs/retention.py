@@ -40,6 +40,7 @@ def unreferenced(db: Database, keys: Sequence[str]) -> list[str]:
         """
         SELECT key FROM unnest(cast(:keys AS text[])) AS key
          WHERE NOT EXISTS (SELECT FROM pages WHERE image_blob = key)
+           AND NOT EXISTS (SELECT FROM pages WHERE figure_blobs @> ARRAY[key])
            AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'blob' = key AND expired_at IS NULL)
            AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'prepared' = key
                               AND status NOT IN ('succeeded', 'failed', 'cancelled'))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.simulated import RAISES, REFUSES, expected_text
+from tests.simulated import BUSY, RAISES, REFUSES, expected_text
 from tests.stack import StackUnderTest, tiff, tiff_of, until
 
 pytestmark = pytest.mark.stack
@@ -47,6 +47,14 @@ def test_a_page_that_fails_is_counted_and_named_while_the_others_succeed(simulat
     ]
     texts = simulated_stack.text(job["id"]).split("\f")
     assert texts == [expected_text(70, 64), "", expected_text(72, 64), "", expected_text(74, 64)]
+
+
+def test_pages_that_the_engine_could_not_take_on_are_read_later_and_pay_nothing(
+    simulated_stack: StackUnderTest,
+) -> None:
+    job = simulated_stack.ended(simulated_stack.submit(tiff_of([(70, BUSY), (71, 64)]))["id"])
+    assert job["pages"] == {"total": 2, "succeeded": 2, "failed": 0}
+    assert simulated_stack.text(job["id"]).split("\f") == [expected_text(70, BUSY), expected_text(71, 64)]
 
 
 def test_a_job_whose_only_page_fails_has_that_pages_error(simulated_stack: StackUnderTest) -> None:

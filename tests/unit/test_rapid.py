@@ -101,6 +101,7 @@ def test_boxes_are_in_pixels_of_the_image_even_when_it_was_turned(engine: RapidE
     upright = read(engine, page.image).blocks[0].box
     turned_box = read(engine, turned(page, 180).image).blocks[0].box
     width, height = page.image.size
+    assert upright is not None
     expected = (width - upright[2], height - upright[3], width - upright[0], height - upright[1])
     assert turned_box == pytest.approx(expected, abs=6)
     assert upright[:2] == pytest.approx((200, 100), abs=16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from workers.figures import figure_link
 from workers.layout.blocks import Block
 from workers.layout.words import MARKER, joined
 
@@ -17,7 +18,11 @@ def render(blocks: Sequence[Block]) -> str:
     """The markdown of a page's blocks."""
     levels = _levels(blocks)
     parts: list[str] = []
+    figures = 0
     for at, block in enumerate(blocks):
+        if block.kind == "figure":
+            figures += 1
+            parts += ["\n\n", figure_link(figures)]
         text = _rendered(block, levels)
         if not text:
             continue

@@ -38,7 +38,12 @@ def arrange(
     blocks = tuple(
         Block(kind=block.kind, text=plain(block), box=original(block.box), score=block.score) for block in made
     )
-    return PageResult(text=text, markdown=render(made), blocks=blocks if options.include_layout else ())
+    return PageResult(
+        text=text,
+        markdown=render(made),
+        blocks=blocks if options.include_layout else (),
+        figures=tuple(block.box for block in blocks if block.kind == "figure" and block.box),
+    )
 
 
 def plain(block: Made) -> str:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line, in_rows
+from workers.layout.menus import menus_in
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, merged
 from workers.layout.rules import NEAR, Rule, Rules
 from workers.layout.tables import (
@@ -19,6 +20,7 @@ from workers.layout.tables import (
     continued,
     fits,
     listed,
+    run_past,
     runs,
     wraps,
 )
@@ -76,6 +78,10 @@ class Order:
         return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
 
     def _part(self, rows: list[Row]) -> list[Group]:
+        menus = menus_in(rows, self.em)
+        if menus is not None:
+            lists = [group for column in menus.columns for group in self._flow([[line] for line in column])]
+            return self._part(rows[: menus.start]) + lists + self._part(rows[menus.end :])
         band = self._band(rows)
         if band is None:
             return self._flow(rows)
@@ -187,7 +193,8 @@ class Order:
                 return self._flow(rows)
             return [group for column in columns for group in self.groups(column)]
         wrapped = [wraps(column) for column in lines]
-        if sum(wrapped) >= 2 or sum(map(listed, lines)) >= 2 or aligned_share(lines) < 0.6:
+        apart = aligned_share(lines) < 0.6 or run_past(lines)
+        if sum(wrapped) >= 2 or sum(map(listed, lines)) >= 2 or apart:
             return [group for column in columns for group in self.groups(column)]
         return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
 

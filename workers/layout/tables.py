@@ -159,6 +159,26 @@ def wraps(column: Sequence[Line]) -> bool:
     return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
 
 
+def run_past(columns: Sequence[Sequence[Line]]) -> bool:
+    """Whether a column's sentences run on past what stands beside them, as a page's text beside its menu does.
+
+    In a table, what goes on in a wrapped cell has nothing beside it but what goes on in others.
+    """
+    for column in filter(wraps, columns):
+        ordered = sorted(column, key=lambda line: line.box.y1)
+        others = [line for other in columns if other is not column for line in other]
+        going_on = [line for line in ordered[1:] if line.text[:1].islower()]
+        passed = [line for line in going_on if any(_new_beside(line, other) for other in others)]
+        if len(passed) >= 2 and 2 * len(passed) >= len(going_on):
+            return True
+    return False
+
+
+def _new_beside(line: Line, other: Line) -> bool:
+    """Whether something that does not go on itself stands beside a line."""
+    return line.box.overlap_y(other.box) > 0.3 * line.em and not other.text[:1].islower()
+
+
 def listed(column: Sequence[Line]) -> bool:
     """Whether a column has the entries of a list."""
     return sum(bool(MARKER.match(line.text)) and not numeric(line.text) for line in column) >= 2

@@ -18,8 +18,9 @@ import structlog
 
 from ocr_tasks.contract import PageResult, Priority
 from ocr_tasks.errors import EngineFailed, OcrError, PageTimeout
-from workers.engine import Engine, PageDone, PageWork, WorkId
+from workers.engine import DeviceLost, Engine, OutOfMemory, PageDone, PageWork, WorkId
 from workers.fairness import FairTags
+from workers.observing import Observer, Unobserved
 
 log = structlog.get_logger(__name__)
 
@@ -69,12 +70,14 @@ class Batcher:
         step_timeout_s: float,
         on_hang: Callable[[str], None],
         on_alone: Callable[[WorkId, bool], bool] = lambda page, inside: True,
+        observer: Observer | None = None,
     ) -> None:
         self.engine = engine
         self.page_timeout_s = page_timeout_s
         self.step_timeout_s = step_timeout_s
         self.on_alone = on_alone
         self.on_hang = on_hang
+        self.observer = observer or Unobserved()
         self.inside: dict[WorkId, Entry] = {}
         self.waiting: list[Entry] = []
         self._wake = threading.Condition()
@@ -137,6 +140,9 @@ class Batcher:
                 else:
                     self._rest()
             self._let_go()
+        except DeviceLost as error:
+            log.critical("device_lost", engine=self.engine.name, pages=len(self.inside), exc_info=True)
+            self.on_hang(f"the device is lost: {error}")
         except BaseException as error:
             log.exception("batcher_died")
             self.on_hang(f"the batcher's thread died: {error!r}")
@@ -222,30 +228,70 @@ class Batcher:
         return len(inside) < self.engine.capacity
 
     def _step(self) -> None:
-        for done in self._guarded(self.engine.step):
+        for done in self._guarded(self._observed_step):
             self._resolve(done)
 
+    def _observed_step(self) -> Sequence[PageDone]:
+        pages, began = len(self.inside), time.monotonic()
+        ended = self.engine.step()
+        self.observer.stepped(pages, time.monotonic() - began)
+        return ended
+
     def _guarded(self, call: Callable[[], Sequence[PageDone] | None]) -> Sequence[PageDone]:
-        """Call the engine under the watchdog. When it raises, what was in it is run again one page at a time."""
+        """Call the engine under the watchdog. When it raises, what was in it is run again one page at a time.
+
+        When it only ran out of memory, it is run again as many pages at a time as there now is room for.
+        """
+        capacity = self.engine.capacity
         self._step_started_at = time.monotonic()
         try:
             return call() or ()
+        except DeviceLost:
+            raise
+        except OutOfMemory as error:
+            self.observer.raised(out_of_memory=True)
+            self._run_again_in_less(error, capacity)
+            return []
         except Exception as error:
+            self.observer.raised(out_of_memory=False)
             log.exception("engine_raised", engine=self.engine.name, pages=len(self.inside))
             self._run_again_alone(error)
             return []
         finally:
             self._step_started_at = None
 
+    def _run_again_in_less(self, error: OutOfMemory, capacity: int) -> None:
+        """The device is full: what was in it waits again at its old place, and nobody is charged.
+
+        capacity: before the error; an engine that did not lower it would run out of memory for ever.
+        """
+        log.warning("out_of_memory", engine=self.engine.name, pages=len(self.inside), capacity=self.engine.capacity)
+        if len(self.inside) == 1 and capacity <= 1:
+            entry = self._empty()[0]
+            self._answer(entry, EngineFailed("The page does not fit into the device's memory, not even alone."))
+        elif self.engine.capacity < capacity:
+            self._wait_again(self._empty())
+        else:
+            self._run_again_alone(error)
+
     def _run_again_alone(self, error: Exception) -> None:
-        entries = [self._take_out(page) for page in list(self.inside)]
-        self.engine.evict([entry.work.id for entry in entries])
+        entries = self._empty()
         if len(entries) == 1:
             self._answer(entries[0], EngineFailed(f"The engine failed on this page: {type(error).__name__}."))
-            return
+        else:
+            self._wait_again(entries, alone=True)
+
+    def _empty(self) -> list[Entry]:
+        """Take everything out of an engine that raised."""
+        entries = [self._take_out(page) for page in list(self.inside)]
+        self.engine.evict([entry.work.id for entry in entries])
+        return entries
+
+    def _wait_again(self, entries: Sequence[Entry], *, alone: bool = False) -> None:
+        """Put entries back where they stood, their images let go of."""
         with self._wake:
             for entry in entries:
-                entry.work, entry.decoded = replace(entry.work, alone=True), None
+                entry.work, entry.decoded = replace(entry.work, alone=entry.work.alone or alone), None
                 heapq.heappush(self.waiting, entry)
 
     def _resolve(self, done: PageDone) -> None:

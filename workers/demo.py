@@ -20,7 +20,8 @@ from ocr_tasks.logs import configure_logs
 from ocr_tasks.settings import get_settings
 from workers.embedded import EmbeddedServerError
 from workers.stack import Stack, StackError
-from workers.up import StopRequested, StopSignals, for_people, tell
+from workers.stopping import StopRequested, StopSignals
+from workers.up import for_people, tell
 
 SAMPLE = Path(__file__).parent / "samples" / "sample.pdf"
 PATIENCE_S = 300  # without any change of the job

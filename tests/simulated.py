@@ -32,6 +32,7 @@ class Costs(BaseSettings):
     step_s: float = 0.0
     page_s: float = 0.0
     load_s: float = 0.0
+    vision_tokens: int | None = None  # that it says a page has
 
 
 class SimulatedEngine:
@@ -56,7 +57,14 @@ class SimulatedEngine:
         for work in works:
             misbehave(work.image.height)
         time.sleep(self.costs.step_s + self.costs.page_s * len(works))
-        return [PageDone(work.id, outcome(work)) for work in works]
+        return [PageDone(work.id, self._outcome(work)) for work in works]
+
+    def _outcome(self, work: PageWork) -> PageResult | EngineFailed:
+        result = outcome(work)
+        if isinstance(result, EngineFailed) or self.costs.vision_tokens is None:
+            return result
+        counts = {"vision_tokens": self.costs.vision_tokens, "text_tokens": len(result.text.split())}
+        return result.model_copy(update=counts)
 
     def evict(self, ids: Collection[WorkId]) -> None:
         for work_id in ids:

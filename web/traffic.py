@@ -36,15 +36,15 @@ class RequestMetrics:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._values = MmapedDict(str(folder / f"histogram_{os.getpid()}.db"))
+        self._keys: dict[tuple[str, ...], list[str]] = {}
         self._lock = threading.Lock()
 
-    def observe(self, labels: list[str], seconds: float) -> None:
-        """One request; `labels`: method, route, status."""
-        bucket = BUCKETS[bisect_left(BUCKETS, seconds)]
-        bound = "+Inf" if bucket == float("inf") else str(bucket)
+    def observe(self, method: str, route: str, status: str, seconds: float) -> None:
+        """One request, and the time that it took."""
         with self._lock:
-            self._add(mmap_key(NAME, f"{NAME}_bucket", [*LABELS, "le"], [*labels, bound], HELP), 1)
-            self._add(mmap_key(NAME, f"{NAME}_sum", LABELS, labels, HELP), seconds)
+            *buckets, total = self._keys_of(method, route, status)
+            self._add(buckets[bisect_left(BUCKETS, seconds)], 1)
+            self._add(total, seconds)
 
     def collect(self) -> Iterable[Metric]:
         """The one family, summed over the processes."""
@@ -52,6 +52,16 @@ class RequestMetrics:
             [str(path) for path in self.folder.glob("histogram_*.db")]
         )
         return metrics
+
+    def _keys_of(self, *labels: str) -> list[str]:
+        """Where the buckets and the sum of a series lie; the first time, all of them begin at 0."""
+        if labels not in self._keys:
+            bounds = ["+Inf" if bound == float("inf") else str(bound) for bound in BUCKETS]
+            keys = [mmap_key(NAME, f"{NAME}_bucket", [*LABELS, "le"], [*labels, bound], HELP) for bound in bounds]
+            self._keys[labels] = [*keys, mmap_key(NAME, f"{NAME}_sum", LABELS, list(labels), HELP)]
+            for key in self._keys[labels]:
+                self._values.read_value(key)
+        return self._keys[labels]
 
     def _add(self, key: str, value: float) -> None:
         self._values.write_value(key, self._values.read_value(key)[0] + value, time.time())
@@ -69,7 +79,7 @@ def register(app: Flask, metrics: RequestMetrics) -> None:
         method = request.method if request.method in METHODS else "other"
         route = request.url_rule.rule if request.url_rule else "none"  # never the address: strangers write those
         seconds = time.monotonic() - g.get("began_at", time.monotonic())
-        metrics.observe([method, route, str(response.status_code)], seconds)
+        metrics.observe(method, route, str(response.status_code), seconds)
         return response
 
 

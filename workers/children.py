@@ -83,12 +83,14 @@ def spawn(
             # A session of its own: a Ctrl-C reaches only us, and the order in which children stop stays ours.
             start_new_session=True,
             # Python calls this after it changed the user, as it must be: that change would clear the death signal.
-            preexec_fn=_tie_to(os.getpid(), death_signal),
+            preexec_fn=tie_to(os.getpid(), death_signal),
             **identity(account),
         )
 
 
-def _tie_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
+def tie_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
+    """What a child runs before its program, so that the end of `parent` sends it this signal."""
+
     def tie() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a blocked signal would stay blocked in the child

@@ -1,4 +1,4 @@
-"""The commands that need the workers' packages: `worker engine|gpu|prepare|reconcile`, `up`, `demo`."""
+"""The commands that need the workers' packages: `worker engine|gpu|prepare|reconcile`, `up`, `read`, `demo`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(cli: click.Group) -> None:
     """Add these commands; called through the entry-point group `lightdom_ocr.commands`."""
     cli.add_command(worker)
     cli.add_command(Deferred("up", "workers.up:up_command", "Run the whole service on this machine until Ctrl-C."))
+    cli.add_command(Deferred("read", "workers.read_command:read_command", "Read FILE here and now, with no service."))
     cli.add_command(Deferred("demo", "workers.demo:demo_command", "Read FILE, or a sample, with a stack of its own."))
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from ocr_tasks.logs import configure_logs
-from ocr_tasks.settings import Settings, get_settings
+from ocr_tasks.logs import configure_logs, for_people
+from ocr_tasks.settings import get_settings
 from workers.embedded import EmbeddedServerError
 from workers.stack import Stack, StackError
 from workers.stopping import StopRequested, StopSignals
@@ -20,11 +20,6 @@ def tell(text: str) -> None:
     """Say something to the person at the terminal; stdout is for programs."""
     with suppress(OSError):  # the terminal may be gone (SIGHUP), and the stopping must go on
         click.echo(text, err=True)
-
-
-def for_people(settings: Settings) -> Settings:
-    """Settings with logs as text where a terminal shows them."""
-    return settings.model_copy(update={"log_format": "console"}) if sys.stderr.isatty() else settings
 
 
 @click.command("up")

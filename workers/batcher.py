@@ -114,6 +114,11 @@ class Batcher:
             self._unwanted.update(ids)
             self._wake.notify()
 
+    def outside(self) -> list[WorkId]:
+        """The pages that wait, and never were in the engine on this attempt."""
+        with self._wake:
+            return [entry.work.id for entry in self.waiting if not entry.admitted_at]
+
     def stop(self, grace_s: float) -> None:
         """Take nothing more in; pages in the engine may end within the grace, the others are withdrawn.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 
 import structlog
 
-from ocr_tasks.jobs.reading import mark_alone
+from ocr_tasks.jobs.reading import give_back_pages, mark_alone
 from workers.announcer import Announcer
 from workers.batcher import Batcher
 from workers.devices import DeviceReader
@@ -18,6 +19,9 @@ from workers.runtime import Runtime
 from workers.stopping import EXIT_HUNG
 
 log = structlog.get_logger(__name__)
+
+
+GIVE_BACK_S = 2.0
 
 
 def leave(reason: str) -> None:
@@ -40,6 +44,7 @@ class Node:
     ) -> None:
         settings = runtime.settings
         self.runtime = runtime
+        self.on_hang = on_hang
         self.engine = engine
         self.announcer = announcer
         self.name = announcer.name
@@ -49,7 +54,7 @@ class Node:
             page_timeout_s=settings.page_timeout_s,
             step_timeout_s=settings.step_timeout_s,
             on_alone=lambda page, inside: mark_alone(runtime.db, *page, inside=inside),
-            on_hang=on_hang,
+            on_hang=self._give_up,
             observer=self.metrics,
         )
         self.metrics.follow(self.batcher)
@@ -64,6 +69,17 @@ class Node:
         """Take no more pages; those in the engine may end within the grace, the others go back. Returns at once."""
         self.batcher.stop(self.runtime.settings.stop_grace_s)
         self.announcer.stopping(self.engine, self.metrics.snapshot)
+
+    def _give_up(self, reason: str) -> None:
+        """The device hangs or is lost. What only waits for it goes back first: else it would be suspect, and run alone.
+
+        In a thread of its own, and for a moment only: the database may hang as well.
+        """
+        outside = self.batcher.outside()
+        giver = threading.Thread(target=give_back_pages, args=(self.runtime.db, outside), daemon=True)
+        giver.start()
+        giver.join(GIVE_BACK_S)
+        self.on_hang(reason)
 
     def close(self) -> None:
         """After the last task: let go of the engine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,12 +16,16 @@ from ocr_tasks.contract import PageResult
 from ocr_tasks.jobs.counting import JobCount
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.nodes import NodeRow, NodeState, renew_node
-from ocr_tasks.metrics import NodeSnapshot, Rates
+from ocr_tasks.metrics import PREFIX, NodeSnapshot, Rates
 from ocr_tasks.settings import Settings
 from tests.exposition import Scrape
+from tests.simulated import Costs, SimulatedEngine
+from tests.unit.test_devices import TWO
 from web import create_app
 from web.metrics import EndedJobs
 from web.traffic import RequestMetrics, shared_folder
+from workers.batcher import Batcher
+from workers.devices import DeviceReader
 from workers.metrics import NodeMetrics
 
 PAGE = PageResult(text="a b", markdown="a b", vision_tokens=100, text_tokens=400, inference_ms=2000)
@@ -157,3 +162,25 @@ def test_ended_jobs_are_counted_anew_only_after_a_rest(
         now = moment
         ended.counts()
     assert asked == [1000.0, 1011.0]
+
+
+MONITORING = sorted((Path(__file__).resolve().parents[2] / "deploy" / "monitoring").iterdir())
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_readme_alerts_and_dashboard_name_metrics_that_there_are(settings: Settings, db: Database) -> None:
+    metrics = NodeMetrics(DeviceReader("0", TWO))
+    metrics.follow(Batcher(SimulatedEngine(Costs()), page_timeout_s=1, step_timeout_s=1, on_hang=print))
+    metrics.raised(out_of_memory=True)
+    renew_node(db, NodeRow("gpu0@a", "deepseek", "r", 8, NodeState.READY, metrics.snapshot().model_dump_json()))
+    client = create_app(settings).test_client()
+    client.get("/healthz")
+    names = {name for name, _, _ in scraped(client).samples} | {f"{PREFIX}jobs", f"{PREFIX}live_pages"}
+    used = {name for path in MONITORING for name in re.findall(rf"{PREFIX}\w+", path.read_text())}
+    assert len(used) > 15
+    assert used <= names
+    table = README.read_text().partition("### Monitoring")[2].partition("### ")[0]
+    told = {f"{PREFIX}{name}" for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)[1:]
+            for name in re.findall(r"`(\w+)`", row)}  # fmt: skip
+    suffixes = re.compile(r"_(bucket|sum|count)$")
+    assert told == {suffixes.sub("", name) for name in names}

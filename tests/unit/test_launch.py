@@ -18,6 +18,7 @@ from workers.programs import Layout, service_programs
 from workers.readiness import Readiness, readiness_of
 from workers.stack import Stack, StackError
 from workers.stopping import EXIT_UNLOADABLE
+from workers.supervisor import Program
 
 PRINT = "import os, sys; print(sys.argv[1:], *(os.environ.get(name) for name in {names!r}))"
 SHOWN = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OCR_CPU_THREADS")
@@ -143,6 +144,17 @@ def test_an_engine_that_is_not_there_is_not(serving: Serve, tmp_path: Path) -> N
     stack, _ = serving(LOADING, ABSENT)
     with pytest.raises(StackError, match=r"did not answer 200 in time[\s\S]*no node serves[\s\S]*log/engine\.log"):
         stack._wait_until_ready(deadline=0)
+
+
+def test_an_engine_that_cannot_be_loaded_ends_the_waiting_with_its_log(serving: Serve, tmp_path: Path) -> None:
+    stack, _ = serving(ABSENT)
+    log = tmp_path / "log" / "engine.log"
+    log.parent.mkdir()
+    code = f"import sys; print('no such checkpoint'); sys.exit({EXIT_UNLOADABLE})"
+    stack.supervisor.start(Program.command("engine", [sys.executable, "-c", code], log=log))
+    with pytest.raises(StackError, match=r"The engine cannot be loaded\.[\s\S]*no such checkpoint"):
+        stack._wait_until_ready(deadline=float("inf"))
+    stack.supervisor.stop()
 
 
 @pytest.mark.parametrize(

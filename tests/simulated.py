@@ -20,7 +20,7 @@ from workers.devices import DeviceReader
 from workers.engine import DeviceLost, PageDone, PageWork, WorkId
 
 # Heights in pixels that make a page misbehave.
-RAISES, KILLS, HANGS, REFUSES, LOSES = 201, 202, 203, 204, 205
+RAISES, KILLS, HANGS, REFUSES, LOSES = 201, 202, 203, 204, 206
 
 
 class Costs(BaseSettings):

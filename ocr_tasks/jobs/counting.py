@@ -64,9 +64,11 @@ class OldestWaiting:
 
 
 def oldest_waiting(db: Database) -> OldestWaiting:
+    # OFFSET 0: else the oldest of all jobs are looked through for the first that still waits, however many there are.
     row = db.one(
         """
-        SELECT (SELECT extract(epoch FROM now() - min(created_at)) FROM jobs WHERE status = 'queued') AS job_s,
+        SELECT (SELECT extract(epoch FROM now() - min(created_at))
+                  FROM (SELECT created_at FROM jobs WHERE status = 'queued' OFFSET 0) AS waiting) AS job_s,
                (SELECT extract(epoch FROM now() - min(created_at)) FROM pages WHERE status = 'queued') AS page_s
         """
     )

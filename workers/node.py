@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from ocr_tasks.jobs.nodes import remove_node
 from ocr_tasks.jobs.reading import give_back_pages, mark_alone
 from workers.announcer import Announcer
 from workers.batcher import Batcher
@@ -21,7 +22,7 @@ from workers.stopping import EXIT_HUNG
 log = structlog.get_logger(__name__)
 
 
-GIVE_BACK_S = 2.0
+HAND_OVER_S = 2.0
 
 
 def leave(reason: str) -> None:
@@ -71,15 +72,20 @@ class Node:
         self.announcer.stopping(self.engine, self.metrics.snapshot)
 
     def _give_up(self, reason: str) -> None:
-        """The device hangs or is lost. What only waits for it goes back first: else it would be suspect, and run alone.
+        """The device hangs or is lost: end, but tell the others first.
 
         In a thread of its own, and for a moment only: the database may hang as well.
         """
-        outside = self.batcher.outside()
-        giver = threading.Thread(target=give_back_pages, args=(self.runtime.db, outside), daemon=True)
-        giver.start()
-        giver.join(GIVE_BACK_S)
+        teller = threading.Thread(target=self._hand_over, name="node-hand-over", daemon=True)
+        teller.start()
+        teller.join(HAND_OVER_S)
         self.on_hang(reason)
+
+    def _hand_over(self) -> None:
+        """Give back what only waited for the engine, else it would be suspect and run alone; and take the row away."""
+        db = self.runtime.db
+        log.info("pages_handed_over", pages=give_back_pages(db, self.batcher.outside()))
+        remove_node(db, self.name)
 
     def close(self) -> None:
         """After the last task: let go of the engine."""

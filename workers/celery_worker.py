@@ -79,8 +79,8 @@ def run_engine_worker(
             engine = load()
     except StopRequested:
         return 0
-    except Exception:
-        log.exception("engine_not_loaded", engine=settings.engine)
+    except Exception as error:
+        log.exception("engine_not_loaded", engine=settings.engine, error=f"{type(error).__name__}: {error}")
         return EXIT_UNLOADABLE
     else:
         return _serve(Node(runtime, engine, announcer, device=device))

@@ -58,7 +58,7 @@ def run_pool(
 def pool(settings: Settings, devices: Sequence[str], command: Sequence[str]) -> Iterable[Program]:
     """A program for each device, named gpu0, gpu1 ... in their order; without devices one on the CPU."""
     if not devices:
-        yield _program("cpu", command, {VISIBLE: ""}, settings)
+        yield _program(f"{settings.engine}0", command, {VISIBLE: ""}, settings)
     for number, device in enumerate(devices):
         # nvidia-smi's order, unless told otherwise: CUDA's own puts the fastest card first.
         own = {"CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), VISIBLE: device}

@@ -148,6 +148,15 @@ def test_a_node_that_loads_its_engine_is_known_before_it_takes_pages(stack: Stac
     ended_right(stack, store, job_id, 2)
 
 
+def test_a_node_that_is_told_to_stop_while_it_loads_does_so_at_once(stack: StackUnderTest, store: Database) -> None:
+    stack.stop("simulated")
+    stack.start("simulated", SIM_LOAD_S="60")
+    until(lambda: loading(stack), what="a loading node")
+    assert stack.stop("simulated", timeout_s=5) == 0
+    assert store.all("SELECT name FROM nodes") == []
+    del stack.processes["simulated"]
+
+
 def readiness(stack: StackUnderTest) -> tuple[int, str]:
     answer = httpx.get(f"{stack.url}/readyz")
     return answer.status_code, answer.json()["checks"]["engine"]

@@ -102,11 +102,11 @@ def test_a_document_of_which_no_page_could_be_read_says_why(read: Read) -> None:
 
 @pytest.mark.kills_parsers
 @pytest.mark.parametrize(
-    ("height", "why"), [(PARSER_DIES, "crash"), (PARSER_HANGS, "longer than 4 s")], ids=["dies", "hangs"]
+    ("height", "why"), [(PARSER_DIES, "crash"), (PARSER_HANGS, "longer than 3 s")], ids=["dies", "hangs"]
 )
 def test_a_page_that_no_parser_survives_fails_alone(read: Read, height: int, why: str) -> None:
     sizes = [(65 + n, height if n == 2 else 64) for n in range(4)]
-    reading = read(tiff_of(sizes), SimulatedEngine(Costs()), command=POISONED, timeout_s=4)
+    reading = read(tiff_of(sizes), SimulatedEngine(Costs()), command=POISONED, timeout_s=3)
     assert [page.page_no for page in reading.failed] == [3]
     error = reading.failed[0].error
     assert error

@@ -104,11 +104,12 @@ CREATE INDEX IF NOT EXISTS pages_figure_blobs ON pages USING gin (figure_blobs);
 
 -- One row per engine node, renewed while it lives: the live capacity that windows are cut to.
 CREATE TABLE IF NOT EXISTS nodes (
-    name       text        PRIMARY KEY,                  -- engine and index at host, such as rapid0@host
+    name       text        PRIMARY KEY,                  -- unique: rapid0@host, or gpu0@host for one of a pool
     engine     text        NOT NULL,
     revision   text        NOT NULL,
-    capacity   integer     NOT NULL,                     -- pages its engine can hold at once
+    capacity   integer     NOT NULL,                     -- pages its engine can hold at once; 0 while it is loaded
     state      text        NOT NULL CHECK (state IN ('loading', 'ready', 'stopping')),
+    metrics    jsonb,                                    -- metrics.NodeSnapshot, null until its engine is there
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at    timestamptz NOT NULL DEFAULT now()
 );

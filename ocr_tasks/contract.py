@@ -25,6 +25,7 @@ from ocr_tasks.errors import (
     InvalidPageRange,
     InvalidRequest,
     OperationUnavailable,
+    TooManyPages,
     UnknownField,
 )
 
@@ -350,6 +351,19 @@ def parse_pages(spec: str | None, page_count: int) -> list[int]:
             )
         chosen.update(range(low, highest + 1))
     return sorted(chosen)
+
+
+def select_pages(spec: str | None, page_count: int, *, limit: int) -> list[int]:
+    """Like `parse_pages`, for a job that may read `limit` pages; raises TooManyPages as well."""
+    chosen = parse_pages(spec, page_count)
+    if len(chosen) > limit:
+        raise TooManyPages(
+            f"{len(chosen)} pages are to be read; the limit is {limit}. "
+            f"Choose some with `pages`, such as pages=1-{limit}.",
+            value=len(chosen),
+            limit=limit,
+        )
+    return chosen
 
 
 def page_spans(spec: str) -> list[tuple[int, int | None]]:

@@ -52,3 +52,8 @@ def configure_logs(settings: Settings, **context: Any) -> None:
     root.setLevel(settings.log_level.upper())
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def for_people(settings: Settings) -> Settings:
+    """Settings with logs as text where a terminal shows them."""
+    return settings.model_copy(update={"log_format": "console"}) if sys.stderr.isatty() else settings

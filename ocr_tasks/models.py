@@ -172,6 +172,7 @@ class Node(Base):
     revision: Mapped[str]
     capacity: Mapped[int]
     state: Mapped[str]
+    metrics: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
 

@@ -16,10 +16,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ocr_tasks.contract import Block, Operation, PageResult
 from ocr_tasks.errors import EngineFailed, ServiceUnavailable
-from workers.engine import PageDone, PageWork, WorkId
+from workers.devices import DeviceReader
+from workers.engine import DeviceLost, PageDone, PageWork, WorkId
 
 # Heights in pixels that make a page misbehave.
-RAISES, KILLS, HANGS, REFUSES, BUSY = 201, 202, 203, 204, 205
+RAISES, KILLS, HANGS, REFUSES, BUSY, LOSES = 201, 202, 203, 204, 205, 206
 
 
 class Costs(BaseSettings):
@@ -30,6 +31,8 @@ class Costs(BaseSettings):
     capacity: int = 4
     step_s: float = 0.0
     page_s: float = 0.0
+    load_s: float = 0.0
+    vision_tokens: int | None = None  # that it says a page has
 
 
 class SimulatedEngine:
@@ -54,7 +57,14 @@ class SimulatedEngine:
         for work in works:
             misbehave(work.image.height)
         time.sleep(self.costs.step_s + self.costs.page_s * len(works))
-        return [PageDone(work.id, outcome(work)) for work in works]
+        return [PageDone(work.id, self._outcome(work)) for work in works]
+
+    def _outcome(self, work: PageWork) -> PageResult | EngineFailed:
+        result = outcome(work)
+        if isinstance(result, EngineFailed) or self.costs.vision_tokens is None:
+            return result
+        counts = {"vision_tokens": self.costs.vision_tokens, "text_tokens": len(result.text.split())}
+        return result.model_copy(update=counts)
 
     def evict(self, ids: Collection[WorkId]) -> None:
         for work_id in ids:
@@ -72,6 +82,8 @@ def misbehave(height: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if height == HANGS:
         threading.Event().wait()
+    if height == LOSES:
+        raise DeviceLost("this page makes the device fail")
 
 
 def outcome(work: PageWork) -> PageResult | EngineFailed | ServiceUnavailable:
@@ -97,9 +109,21 @@ def main() -> None:
     from ocr_tasks.settings import get_settings
     from workers.celery_worker import run_engine_worker
 
-    index = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    configure_logs(get_settings(), worker=f"simulated{index}")
-    sys.exit(run_engine_worker(get_settings(), SimulatedEngine(Costs()), index=index))
+    name = sys.argv[-1] if "--name" in sys.argv else f"rapid{sys.argv[1] if len(sys.argv) > 1 else 0}"
+    configure_logs(get_settings(), worker=f"simulated {name}")
+    sys.exit(run_engine_worker(get_settings(), load, name=name, device=device_of(name)))
+
+
+def load() -> SimulatedEngine:
+    """The engine, after the time that SIM_LOAD_S says."""
+    costs = Costs()
+    time.sleep(costs.load_s)
+    return SimulatedEngine(costs)
+
+
+def device_of(name: str) -> DeviceReader | None:
+    """Of a node of a pool: the device that it was given."""
+    return DeviceReader(os.environ["CUDA_VISIBLE_DEVICES"]) if name.startswith("gpu") else None
 
 
 if __name__ == "__main__":

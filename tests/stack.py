@@ -28,6 +28,7 @@ PROGRAMS = {
     "reconcile": [*CLI, "worker", "reconcile"],
     "engine": [*CLI, "worker", "engine"],
     "simulated": [PYTHON, "-m", "tests.simulated"],
+    "pool": [PYTHON, "-m", "tests.simulated_pool", "3"],
     "flower": [PYTHON, "-m", "celery", "-A", "ocr_tasks.app", "flower", "--address=127.0.0.1", "--persistent=False"],
     "poisoned": [PYTHON, "-m", "tests.poisoned_prepare"],
 }

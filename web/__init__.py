@@ -10,7 +10,7 @@ from ocr_tasks.settings import Settings, get_settings
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application; gunicorn calls it as `web:create_app()`."""
-    from web import events, health, intake, jobs, ocr, problems, responses
+    from web import events, health, intake, jobs, metrics, ocr, problems, responses, traffic
     from web.services import Services
 
     settings = settings or get_settings()
@@ -21,9 +21,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     shared = Services.of(settings)
     shared.waiters.stop_on_sigterm()
     app.extensions["services"] = shared
+    counted = traffic.RequestMetrics(traffic.shared_folder())
+    app.extensions["metrics"] = metrics.ServiceMetrics(settings, counted)
+    traffic.register(app, counted)
     app.before_request(intake.lose_patience)
     problems.register(app)
     responses.register(app)
-    for blueprint in (ocr.blueprint, jobs.blueprint, events.blueprint, health.blueprint):
+    for blueprint in (ocr.blueprint, jobs.blueprint, events.blueprint, health.blueprint, metrics.blueprint):
         app.register_blueprint(blueprint)
     return app

@@ -9,7 +9,7 @@ from flask import Blueprint, Response
 
 from ocr_tasks import __version__
 from ocr_tasks.errors import OcrError, ServiceUnavailable
-from ocr_tasks.jobs.nodes import live_capacity
+from ocr_tasks.jobs.nodes import NodeState, live_states
 from web.responses import json_response
 from web.services import Services, services
 
@@ -61,5 +61,9 @@ def _broker(shared: Services) -> str:
 
 
 def _engine(shared: Services) -> str:
+    """Whether a node takes pages; `loading` while the first one is still loading its model."""
     engine = shared.settings.engine
-    return "ok" if live_capacity(shared.db, engine) else f"no node serves the engine {engine} (yet)"
+    states = live_states(shared.db, engine)
+    if states[NodeState.READY]:
+        return "ok"
+    return "loading" if states[NodeState.LOADING] else f"no node serves the engine {engine} (yet)"

@@ -6,51 +6,24 @@ does not stand behind all the pages of a large one.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future
 
 import structlog
 
-from ocr_tasks.contract import PageResult, Priority
 from ocr_tasks.errors import EngineFailed, OcrError, PageTimeout
-from workers.engine import Engine, PageDone, PageWork, WorkId
-from workers.fairness import FairTags
+from workers.engine import DeviceLost, Engine, OutOfMemory, PageDone, PageWork, WorkId
+from workers.observing import Observer, Unobserved
+from workers.waiting import Answer, Entry, WaitingList, Withdrawn
+from workers.watchdog import Watchdog
+
+__all__ = ["Answer", "Batcher", "Withdrawn"]
 
 log = structlog.get_logger(__name__)
 
-LANES = {Priority.INTERACTIVE: 0, Priority.BULK: 1}
 IDLE_WAIT_S = 0.5
-DECODERS = 2  # images are decoded beside the engine; Pillow lets go of the interpreter meanwhile
-
-
-class Withdrawn(Exception):
-    """The page left the batcher unread, through no fault of its own."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A page as the engine left it; `waited_ms` counts from its submission to its admission."""
-
-    outcome: PageResult | OcrError
-    waited_ms: int
-
-
-@dataclass
-class Entry:
-    work: PageWork
-    rank: tuple[int, int, int]  # lane, fair tag, arrival
-    decoded: Future[object] | None = None  # of its image, once its turn is near
-    future: Future[Answer] = field(default_factory=Future)
-    submitted_at: float = field(default_factory=time.monotonic)
-    admitted_at: float = 0.0
-
-    def __lt__(self, other: Entry) -> bool:
-        return self.rank < other.rank
 
 
 class Batcher:
@@ -69,23 +42,21 @@ class Batcher:
         step_timeout_s: float,
         on_hang: Callable[[str], None],
         on_alone: Callable[[WorkId, bool], bool] = lambda page, inside: True,
+        observer: Observer | None = None,
     ) -> None:
         self.engine = engine
         self.page_timeout_s = page_timeout_s
-        self.step_timeout_s = step_timeout_s
         self.on_alone = on_alone
         self.on_hang = on_hang
+        self.observer = observer or Unobserved()
         self.inside: dict[WorkId, Entry] = {}
-        self.waiting: list[Entry] = []
+        self.waiting = WaitingList()
         self._wake = threading.Condition()
         self._unwanted: set[WorkId] = set()
-        self._fair = FairTags()
-        self._arrivals = itertools.count()
         self._stop_at: float | None = None
-        self._step_started_at: float | None = None
-        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="batcher-decoder")
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._watchdog = threading.Thread(target=self._watch, name="batcher-watchdog", daemon=True)
+        late = f"an engine step took longer than {step_timeout_s:g} s"
+        self._watchdog = Watchdog(self._thread, step_timeout_s, lambda: on_hang(late))
 
     # -- called from task threads ------------------------
 
@@ -96,13 +67,12 @@ class Batcher:
     def submit(self, work: PageWork) -> Future[Answer]:
         """Let a page wait for the engine; the future ends with an Answer, or with Withdrawn."""
         with self._wake:
-            rank = (LANES[work.priority], self._fair.tag(work.id.job_id), next(self._arrivals))
-            entry = Entry(work, rank)
-            if self._stop_at is not None:
+            entry = self.waiting.entry_of(work)
+            if self._stop_at is None:
+                self.waiting.add(entry)
+                self._wake.notify()
+            else:
                 entry.future.set_exception(Withdrawn())
-                return entry.future
-            heapq.heappush(self.waiting, entry)
-            self._wake.notify()
         return entry.future
 
     def withdraw(self, ids: Collection[WorkId]) -> None:
@@ -110,6 +80,11 @@ class Batcher:
         with self._wake:
             self._unwanted.update(ids)
             self._wake.notify()
+
+    def outside(self) -> list[WorkId]:
+        """The pages that wait, and never were in the engine on this attempt."""
+        with self._wake:
+            return self.waiting.never_admitted()
 
     def stop(self, grace_s: float) -> None:
         """Take nothing more in; pages in the engine may end within the grace, the others are withdrawn.
@@ -137,6 +112,9 @@ class Batcher:
                 else:
                     self._rest()
             self._let_go()
+        except DeviceLost as error:
+            log.critical("device_lost", engine=self.engine.name, pages=len(self.inside), exc_info=True)
+            self.on_hang(f"the device is lost: {error}")
         except BaseException as error:
             log.exception("batcher_died")
             self.on_hang(f"the batcher's thread died: {error!r}")
@@ -151,12 +129,7 @@ class Batcher:
         """Let go of pages that nobody waits for, and of those that have been in the engine for too long."""
         with self._wake:
             unwanted, self._unwanted = self._unwanted, set()
-            if self._stop_at is not None:
-                unwanted.update(entry.work.id for entry in self.waiting)
-            left = [entry for entry in self.waiting if entry.work.id in unwanted]
-            if left:
-                self.waiting = [entry for entry in self.waiting if entry.work.id not in unwanted]
-                heapq.heapify(self.waiting)
+            left = self.waiting.drop(unwanted if self._stop_at is None else None)
         late_since = time.monotonic() - self.page_timeout_s
         late = {page for page, entry in self.inside.items() if entry.admitted_at < late_since} - unwanted
         gone = [page for page in self.inside if page in unwanted or page in late]
@@ -165,23 +138,18 @@ class Batcher:
         for entry in left + [self._take_out(page) for page in gone]:
             if entry.work.id in late:
                 limit = self.page_timeout_s
-                text = f"The page was in the engine for more than {limit:g} s."
-                self._answer(entry, PageTimeout(text, limit=limit))
+                entry.answer(PageTimeout(f"The page was in the engine for more than {limit:g} s.", limit=limit))
             else:
                 entry.future.set_exception(Withdrawn())
 
     def _admit(self) -> None:
         """Fill the free slots, best first. A page that must be alone waits until the engine is empty."""
-        admitted: list[Entry] = []
         with self._wake:
-            while self.waiting and self._has_room(self.waiting[0], admitted):
-                admitted.append(heapq.heappop(self.waiting))
-            self._fair.served(entry.rank[1] for entry in admitted)
-            soon = heapq.nsmallest(self.engine.capacity, self.waiting)
-        for entry in [*admitted, *soon]:
-            entry.decoded = entry.decoded or self._decoders.submit(_image_of, entry.work)
+            admitted = self.waiting.take(self._has_room)
+            soon = self.waiting.best(self.engine.capacity)
+        self.waiting.decode([*admitted, *soon])
         for entry in admitted:
-            if not self._has_image(entry):
+            if not entry.has_image():
                 continue
             entry.admitted_at = time.monotonic()
             if entry.work.alone and not self._marked_alone(entry.work.id, inside=True):
@@ -191,14 +159,6 @@ class Batcher:
         works = [entry.work for entry in admitted if entry.work.id in self.inside]
         if works:
             self._guarded(lambda: self.engine.admit(works))
-
-    def _has_image(self, entry: Entry) -> bool:
-        """Wait for a page's image; one that cannot be had ends the page, not the node."""
-        assert entry.decoded is not None
-        error = entry.decoded.exception()
-        if error is not None:
-            entry.future.set_exception(error)
-        return error is None
 
     def _marked_alone(self, page: WorkId, *, inside: bool) -> bool:
         try:
@@ -222,39 +182,69 @@ class Batcher:
         return len(inside) < self.engine.capacity
 
     def _step(self) -> None:
-        for done in self._guarded(self.engine.step):
+        for done in self._guarded(self._observed_step):
             self._resolve(done)
 
+    def _observed_step(self) -> Sequence[PageDone]:
+        pages, began = len(self.inside), time.monotonic()
+        ended = self.engine.step()
+        self.observer.stepped(pages, time.monotonic() - began)
+        return ended
+
     def _guarded(self, call: Callable[[], Sequence[PageDone] | None]) -> Sequence[PageDone]:
-        """Call the engine under the watchdog. When it raises, what was in it is run again one page at a time."""
-        self._step_started_at = time.monotonic()
+        """Call the engine under the watchdog. When it raises, what was in it is run again one page at a time.
+
+        When it only ran out of memory, it is run again as many pages at a time as there now is room for.
+        """
+        capacity = self.engine.capacity
         try:
-            return call() or ()
+            with self._watchdog.watching():
+                return call() or ()
+        except DeviceLost:
+            raise
+        except OutOfMemory as error:
+            self.observer.raised(out_of_memory=True)
+            self._run_again_in_less(error, capacity)
+            return []
         except Exception as error:
+            self.observer.raised(out_of_memory=False)
             log.exception("engine_raised", engine=self.engine.name, pages=len(self.inside))
             self._run_again_alone(error)
             return []
-        finally:
-            self._step_started_at = None
+
+    def _run_again_in_less(self, error: OutOfMemory, capacity: int) -> None:
+        """The device is full: what was in it waits again at its old place, and nobody is charged.
+
+        capacity: before the error; an engine that did not lower it would run out of memory for ever.
+        """
+        log.warning("out_of_memory", engine=self.engine.name, pages=len(self.inside), capacity=self.engine.capacity)
+        if len(self.inside) == 1 and capacity <= 1:
+            self._empty()[0].answer(EngineFailed("The page does not fit into the device's memory, not even alone."))
+        elif self.engine.capacity < capacity:
+            self._wait_again(self._empty())
+        else:
+            self._run_again_alone(error)
 
     def _run_again_alone(self, error: Exception) -> None:
+        entries = self._empty()
+        if len(entries) == 1:
+            entries[0].answer(EngineFailed(f"The engine failed on this page: {type(error).__name__}."))
+        else:
+            self._wait_again(entries, alone=True)
+
+    def _empty(self) -> list[Entry]:
+        """Take everything out of an engine that raised."""
         entries = [self._take_out(page) for page in list(self.inside)]
         self.engine.evict([entry.work.id for entry in entries])
-        if len(entries) == 1:
-            self._answer(entries[0], EngineFailed(f"The engine failed on this page: {type(error).__name__}."))
-            return
+        return entries
+
+    def _wait_again(self, entries: Sequence[Entry], *, alone: bool = False) -> None:
         with self._wake:
-            for entry in entries:
-                entry.work, entry.decoded = replace(entry.work, alone=True), None
-                heapq.heappush(self.waiting, entry)
+            self.waiting.add_again(entries, alone=alone)
 
     def _resolve(self, done: PageDone) -> None:
         if done.id in self.inside:
-            self._answer(self._take_out(done.id), done.outcome)
-
-    def _answer(self, entry: Entry, outcome: PageResult | OcrError) -> None:
-        waited_ms = int((entry.admitted_at - entry.submitted_at) * 1000)
-        entry.future.set_result(Answer(outcome, waited_ms))
+            self._take_out(done.id).answer(done.outcome)
 
     def _rest(self) -> None:
         with self._wake:
@@ -264,19 +254,5 @@ class Batcher:
     def _let_go(self) -> None:
         self.withdraw(list(self.inside))
         self._evict()
-        self._decoders.shutdown(cancel_futures=True)
+        self.waiting.close()
         self.engine.close()
-
-    # -- the watchdog's thread ---------------------------
-
-    def _watch(self) -> None:
-        while self._thread.is_alive():
-            started_at = self._step_started_at
-            if started_at is not None and time.monotonic() - started_at > self.step_timeout_s:
-                self.on_hang(f"an engine step took longer than {self.step_timeout_s:g} s")
-                return
-            self._thread.join(min(1.0, self.step_timeout_s / 4))
-
-
-def _image_of(work: PageWork) -> object:
-    return work.image

@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,17 @@ from celery.worker.consumer import Consumer
 
 from ocr_tasks.app import app
 from ocr_tasks.contract import Priority, engine_queue, prepare_queue
+from ocr_tasks.jobs.reading import end_leases_of
 from ocr_tasks.logs import configure_logs
 from ocr_tasks.settings import Settings
 from workers import prepare, tasks
+from workers.announcer import Announcer
+from workers.devices import DeviceReader
 from workers.engine import Engine
 from workers.flow import default_threads
 from workers.node import Node
 from workers.runtime import make_runtime
+from workers.stopping import EXIT_UNLOADABLE, StopRequested, StopSignals
 
 log = structlog.get_logger(__name__)
 
@@ -56,17 +61,42 @@ def _known_address(parameters: dict[str, Any], asynchronous: bool = False) -> di
     return dict(parameters)
 
 
-def run_engine_worker(settings: Settings, engine: Engine, *, index: int = 0) -> int:
-    """Serve an engine's queues with one node until told to stop; returns the exit status."""
-    name = f"{engine.name}{index}@{socket.gethostname()}"
+def run_engine_worker(
+    settings: Settings, load: Callable[[], Engine], *, name: str, device: DeviceReader | None = None
+) -> int:
+    """Serve an engine's queues with one node until told to stop; returns the exit status.
+
+    load: gives the engine, warmed up; the node is known before that, as `loading`. name: unique on this host.
+    """
+    full_name = f"{name}@{socket.gethostname()}"
+    runtime = make_runtime(settings)
+    end_leases_of(runtime.db, full_name)  # what it held before it died is not waited for any longer
+    announcer = Announcer(runtime.db, full_name, settings.engine)
+    announcer.start()
+    try:
+        with StopSignals():
+            engine = load()
+    except StopRequested:
+        return 0
+    except Exception as error:
+        log.exception("engine_not_loaded", engine=settings.engine, error=f"{type(error).__name__}: {error}")
+        return EXIT_UNLOADABLE
+    else:
+        return _serve(Node(runtime, engine, announcer, device=device))
+    finally:
+        announcer.close()
+
+
+def _serve(node: Node) -> int:
+    engine, settings = node.engine, node.runtime.settings
     threads = settings.engine_threads or default_threads(engine.capacity)
-    node = Node(make_runtime(settings), engine, name)
     tasks.serve(node)
     signals.worker_shutting_down.connect(lambda **_: node.stop(), weak=False)
     node.start()
-    log.info("node_ready", node=name, revision=engine.revision, capacity=engine.capacity, threads=threads)
+    log.info("node_ready", node=node.name, revision=engine.revision, capacity=engine.capacity, threads=threads)
+    queues = [engine_queue(engine.name, lane) for lane in Priority]
     try:
-        return _run(app, name, [engine_queue(engine.name, lane) for lane in Priority], pool="threads", size=threads)
+        return _run(app, node.name, queues, pool="threads", size=threads)
     finally:
         node.close()
 

@@ -8,6 +8,7 @@ import pwd
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,35 +57,40 @@ def identity(account: Account | None) -> dict[str, Any]:
 def spawn(
     argv: Sequence[str | Path],
     *,
-    log: Path,
+    log: Path | None,
     env: Mapping[str, str] | None = None,
     account: Account | None = None,
     pass_fds: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
     death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` with its output in `log`; `death_signal` is sent to it should this process die.
+    """Start `argv` with its output in `log` (None: where ours goes).
+
+    `death_signal` is sent to it should this process die.
 
     The kernel ties the child to the *thread* that calls this: call it from one that lives as long as the child should.
     """
-    rotate(log)
-    with log.open("ab") as output:
+    if log is not None:
+        rotate(log)
+    with log.open("ab") if log is not None else nullcontext() as output:
         return subprocess.Popen(
             [str(word) for word in argv],
             stdin=stdin,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if output is not None else None,
             env=dict(env) if env is not None else None,
             pass_fds=pass_fds,
             # A session of its own: a Ctrl-C reaches only us, and the order in which children stop stays ours.
             start_new_session=True,
             # Python calls this after it changed the user, as it must be: that change would clear the death signal.
-            preexec_fn=_tie_to(os.getpid(), death_signal),
+            preexec_fn=tie_to(os.getpid(), death_signal),
             **identity(account),
         )
 
 
-def _tie_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
+def tie_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
+    """What a child runs before its program, so that the end of `parent` sends it this signal."""
+
     def tie() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a blocked signal would stay blocked in the child

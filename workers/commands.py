@@ -1,4 +1,4 @@
-"""The commands that need the workers' packages: `worker engine|prepare|reconcile`, `up`, `demo`."""
+"""The commands that need the workers' packages: `worker engine|gpu|prepare|reconcile`, `up`, `read`, `demo`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(cli: click.Group) -> None:
     """Add these commands; called through the entry-point group `lightdom_ocr.commands`."""
     cli.add_command(worker)
     cli.add_command(Deferred("up", "workers.up:up_command", "Run the whole service on this machine until Ctrl-C."))
+    cli.add_command(Deferred("read", "workers.read_command:read_command", "Read FILE here and now, with no service."))
     cli.add_command(Deferred("demo", "workers.demo:demo_command", "Read FILE, or a sample, with a stack of its own."))
 
 
@@ -40,14 +41,33 @@ def worker() -> None:
 
 @worker.command()
 @click.option("--index", default=0, show_default=True, help="Number of this node on this host; part of its name.")
-def engine(index: int) -> None:
-    """An engine node: reads pages with OCR_ENGINE, one node a device."""
+@click.option("--name", help="Name of this node on this host.  [default: OCR_ENGINE and the index]")
+def engine(index: int, name: str | None) -> None:
+    """An engine node: reads pages with OCR_ENGINE, on one device."""
     settings = get_settings()
-    configure_logs(settings, worker=f"{settings.engine}{index}")
+    name = name or f"{settings.engine}{index}"
+    configure_logs(settings, worker=name)
     from workers.celery_worker import run_engine_worker
+    from workers.devices import reader_of_engine
     from workers.engine.loading import load_engine
 
-    sys.exit(run_engine_worker(settings, load_engine(settings), index=index))
+    device = reader_of_engine(settings)
+    sys.exit(run_engine_worker(settings, lambda: load_engine(settings), name=name, device=device))
+
+
+@worker.command()
+def gpu() -> None:
+    """A pool: an engine node on each CUDA device, else one on the CPU.
+
+    The devices are those that CUDA_VISIBLE_DEVICES names, or all. A node that dies is started again.
+    """
+    settings = get_settings()
+    if settings.engine != "deepseek":
+        raise click.UsageError(f"OCR_ENGINE is {settings.engine}, which uses no GPU here: run `worker engine`.")
+    configure_logs(settings, worker="gpu")
+    from workers.launch import run_pool
+
+    sys.exit(run_pool(settings))
 
 
 @worker.command()

@@ -16,11 +16,12 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ocr_tasks.logs import configure_logs
+from ocr_tasks.logs import configure_logs, for_people
 from ocr_tasks.settings import get_settings
 from workers.embedded import EmbeddedServerError
 from workers.stack import Stack, StackError
-from workers.up import StopRequested, StopSignals, for_people, tell
+from workers.stopping import StopRequested, StopSignals
+from workers.up import tell
 
 SAMPLE = Path(__file__).parent / "samples" / "sample.pdf"
 PATIENCE_S = 300  # without any change of the job

@@ -9,11 +9,10 @@ from uuid import UUID
 import structlog
 
 from ocr_tasks.contract import Format, Status
-from ocr_tasks.errors import NoPageRead, Problem
 from ocr_tasks.jobs.finishing import FinishClaim, claim_finish, each_page, end_job, renew_job
 from ocr_tasks.jobs.views import page_view
 from workers.leases import renewed
-from workers.results import ResultFiles
+from workers.results import ResultFiles, why_none
 from workers.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -27,7 +26,8 @@ def finish_job(runtime: Runtime, job_id: UUID) -> str:
         return "nothing to do"
     with renewed(lambda: renew_job(runtime.db, job_id, claim.attempt, settings.lease_s), settings.lease_s):
         if claim.succeeded == 0:
-            ended = end_job(runtime.db, claim, Status.FAILED, error=_why_none(runtime, claim))
+            first = page_view(next(iter(each_page(runtime.db, claim.job_id))))
+            ended = end_job(runtime.db, claim, Status.FAILED, error=why_none(first, claim.failed))
         else:
             result = _store_result(runtime, claim)
             ended = end_job(runtime.db, claim, Status.SUCCEEDED, result=result)
@@ -47,16 +47,3 @@ def _store_result(runtime: Runtime, claim: FinishClaim) -> dict[str, dict[str, o
                 key, size_bytes = runtime.blobs.put_stream(file)
             stored[form] = {"blob": key, "size_bytes": size_bytes}
         return stored
-
-
-def _why_none(runtime: Runtime, claim: FinishClaim) -> Problem:
-    """Why a job without a single page failed: its only page's own reason, or the first one's and the count."""
-    first = next(iter(each_page(runtime.db, claim.job_id)))
-    reason: Problem = first["error"]
-    if claim.failed == 1:
-        return reason
-    return NoPageRead(
-        f"None of {claim.failed} pages could be read; page {first['page_no']}: {reason['detail']}",
-        value=claim.failed,
-        firstError=reason,
-    ).problem()

@@ -1,4 +1,4 @@
-"""An engine node: one engine on one device, its batcher, and the leases of the pages it holds."""
+"""An engine node: one engine on one device, its batcher, its measurements, and the leases of the pages it holds."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from collections.abc import Callable
 
 import structlog
 
-from ocr_tasks.errors import OcrError
-from ocr_tasks.jobs.nodes import remove_node, renew_node
-from ocr_tasks.jobs.reading import end_leases_of, mark_alone
+from ocr_tasks.jobs.nodes import remove_node
+from ocr_tasks.jobs.reading import give_back_pages, mark_alone
+from workers.announcer import Announcer
 from workers.batcher import Batcher
+from workers.devices import DeviceReader
 from workers.engine import Engine
 from workers.leases import PageLeases
+from workers.metrics import NodeMetrics
 from workers.runtime import Runtime
+from workers.stopping import EXIT_HUNG
 
 log = structlog.get_logger(__name__)
 
-ANNOUNCE_S = 5.0
-EXIT_HUNG = 70
+
+HAND_OVER_S = 2.0
 
 
 def leave(reason: str) -> None:
-    """End a process whose device hangs, at once: its pages' leases run out and others go on with them."""
+    """End a process whose device hangs or is lost, at once: its pages' leases run out and others go on with them."""
     log.critical("node_gives_up", reason=reason)
     os._exit(EXIT_HUNG)
 
@@ -31,63 +34,61 @@ def leave(reason: str) -> None:
 class Node:
     """What the task threads of one worker share. Starts ready: the engine was loaded and warmed up before."""
 
-    def __init__(self, runtime: Runtime, engine: Engine, name: str, *, on_hang: Callable[[str], None] = leave) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        engine: Engine,
+        announcer: Announcer,
+        *,
+        device: DeviceReader | None = None,
+        on_hang: Callable[[str], None] = leave,
+    ) -> None:
         settings = runtime.settings
         self.runtime = runtime
+        self.on_hang = on_hang
         self.engine = engine
-        self.name = name
+        self.announcer = announcer
+        self.name = announcer.name
+        self.metrics = NodeMetrics(device)
         self.batcher = Batcher(
             engine,
             page_timeout_s=settings.page_timeout_s,
             step_timeout_s=settings.step_timeout_s,
             on_alone=lambda page, inside: mark_alone(runtime.db, *page, inside=inside),
-            on_hang=on_hang,
+            on_hang=self._give_up,
+            observer=self.metrics,
         )
+        self.metrics.follow(self.batcher)
         self.leases = PageLeases(runtime.db, settings.lease_s, self.batcher.withdraw)
-        self._over = threading.Event()
-        self._announcer = threading.Thread(target=self._announce, name="node-announcer", daemon=True)
 
     def start(self) -> None:
-        end_leases_of(self.runtime.db, self.name)
         self.batcher.start()
         self.leases.start()
-        self._announcer.start()
+        self.announcer.ready(self.engine, self.metrics.snapshot)
 
     def stop(self) -> None:
         """Take no more pages; those in the engine may end within the grace, the others go back. Returns at once."""
         self.batcher.stop(self.runtime.settings.stop_grace_s)
-        self._over.set()
+        self.announcer.stopping(self.engine, self.metrics.snapshot)
+
+    def _give_up(self, reason: str) -> None:
+        """The device hangs or is lost: end, but tell the others first.
+
+        In a thread of its own, and for a moment only: the database may hang as well.
+        """
+        teller = threading.Thread(target=self._hand_over, name="node-hand-over", daemon=True)
+        teller.start()
+        teller.join(HAND_OVER_S)
+        self.on_hang(reason)
+
+    def _hand_over(self) -> None:
+        """Give back what only waited for the engine, else it would be suspect and run alone; and take the row away."""
+        db = self.runtime.db
+        log.info("pages_handed_over", pages=give_back_pages(db, self.batcher.outside()))
+        remove_node(db, self.name)
 
     def close(self) -> None:
         """After the last task: let go of the engine."""
         self.stop()
         self.batcher.join(self.runtime.settings.stop_grace_s + 2)
         self.leases.stop()
-        self._announcer.join(2)
-
-    def _announce(self) -> None:
-        """Say every few seconds that this node lives and what it can hold; the last word takes the row away."""
-        while True:
-            stopping = self._over.is_set()
-            try:
-                if stopping:
-                    remove_node(self.runtime.db, self.name)
-                else:
-                    self._renew()
-            except OcrError as error:
-                log.warning("node_not_announced", error=error.detail)
-            except Exception:
-                log.exception("node_not_announced")
-            if stopping:
-                return
-            self._over.wait(ANNOUNCE_S)
-
-    def _renew(self) -> None:
-        renew_node(
-            self.runtime.db,
-            name=self.name,
-            engine=self.engine.name,
-            revision=self.engine.revision,
-            capacity=self.engine.capacity,
-            state="ready",
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from enum import StrEnum
 from functools import partial
 from uuid import UUID
 
@@ -20,11 +21,29 @@ from workers.node import Node
 log = structlog.get_logger(__name__)
 
 
-def read_page(node: Node, job_id: UUID, page_no: int) -> str:
-    """Read one page if it is still to be read; returns what became of it, for the log and Flower."""
+class Outcome(StrEnum):
+    """What became of a page on this node, for the log and Flower; in small letters, a label of the metrics."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "failed, to be tried again"
+    GIVEN_BACK = "given back"
+    CANCELLED = "cancelled"
+    REFUSED = "refused: the claim was lost"
+    NOTHING = "nothing to do"
+
+
+def read_page(node: Node, job_id: UUID, page_no: int) -> Outcome:
+    """Read one page if it is still to be read; returns what became of it."""
     claim = claim_page(node.runtime.db, job_id, page_no, node=node.name, lease_s=node.runtime.settings.lease_s)
     if claim is None:
-        return "nothing to do"
+        return Outcome.NOTHING
+    outcome = _read(node, claim)
+    node.metrics.page_left(outcome.name.lower())
+    return outcome
+
+
+def _read(node: Node, claim: PageClaim) -> Outcome:
     work_id = WorkId(claim.job_id, claim.page_no, claim.attempt)
     with node.leases.holding(work_id):
         try:
@@ -36,7 +55,7 @@ def read_page(node: Node, job_id: UUID, page_no: int) -> str:
             # Not the page's fault. Its message is not sent at once: the reconciler does, after a pause.
             log.warning("page_given_back", error=error.detail)
             give_back_page(node.runtime.db, claim)
-            return "given back"
+            return Outcome.GIVEN_BACK
         except BlobMissing as error:
             return _fail(node, claim, error, charge=False)
         return _store(node, claim, answer, figure_blobs)
@@ -77,8 +96,9 @@ def _store_figures(node: Node, claim: PageClaim, outcome: PageResult | OcrError)
     return [node.runtime.blobs.put(content) for content in cut_out(page, outcome.figures)]
 
 
-def _store(node: Node, claim: PageClaim, answer: Answer, figure_blobs: list[str]) -> str:
+def _store(node: Node, claim: PageClaim, answer: Answer, figure_blobs: list[str]) -> Outcome:
     if isinstance(answer.outcome, PageResult):
+        queue_ms = claim.waited_ms + answer.waited_ms
         links = completed_links(answer.outcome.markdown, claim.job_id, claim.page_no, len(figure_blobs))
         progress = succeed_page(
             node.runtime.db,
@@ -87,21 +107,24 @@ def _store(node: Node, claim: PageClaim, answer: Answer, figure_blobs: list[str]
             figure_blobs=figure_blobs,
             engine=node.engine.name,
             revision=node.engine.revision,
-            queue_ms=claim.waited_ms + answer.waited_ms,
+            queue_ms=queue_ms,
         )
         log.info(
             "page_read" if progress else "page_refused",
             attempt=claim.attempt,
-            queue_ms=claim.waited_ms + answer.waited_ms,
+            queue_ms=queue_ms,
             inference_ms=answer.outcome.inference_ms,
             flags=list(answer.outcome.flags),
         )
+        if progress is None:
+            return Outcome.REFUSED
+        node.metrics.page_read(answer.outcome, queue_ms)
         node.runtime.flow.after(progress)
-        return "succeeded" if progress else "refused: the claim was lost"
+        return Outcome.SUCCEEDED
     return _charge(node, claim, answer.outcome)
 
 
-def _charge(node: Node, claim: PageClaim, error: OcrError) -> str:
+def _charge(node: Node, claim: PageClaim, error: OcrError) -> Outcome:
     """The page itself failed: it pays, and is tried again alone until it is out of failures."""
     limit = node.runtime.settings.page_failures
     log.warning("page_failed", error=error.detail, failures=claim.failures + 1, limit=limit)
@@ -109,20 +132,20 @@ def _charge(node: Node, claim: PageClaim, error: OcrError) -> str:
         return _fail(node, claim, error)
     if give_back_page(node.runtime.db, claim, error=error):
         node.runtime.dispatch.pages(claim.job_id, [claim.page_no], node.engine.name, claim.priority)
-    return "failed, to be tried again"
+    return Outcome.RETRIED
 
 
-def _fail(node: Node, claim: PageClaim, error: OcrError, *, charge: bool = True) -> str:
+def _fail(node: Node, claim: PageClaim, error: OcrError, *, charge: bool = True) -> Outcome:
     progress = fail_page(
         node.runtime.db, claim, error, engine=node.engine.name, revision=node.engine.revision, charge=charge
     )
     node.runtime.flow.after(progress)
-    return "failed"
+    return Outcome.FAILED
 
 
-def _give_back(node: Node, claim: PageClaim) -> str:
+def _give_back(node: Node, claim: PageClaim) -> Outcome:
     """Withdrawn: cancelled or claimed anew (then the row refuses), or this node stops and another goes on with it."""
     if not give_back_page(node.runtime.db, claim):
-        return "cancelled"
+        return Outcome.CANCELLED
     node.runtime.dispatch.pages(claim.job_id, [claim.page_no], node.engine.name, claim.priority)
-    return "given back"
+    return Outcome.GIVEN_BACK

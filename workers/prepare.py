@@ -15,15 +15,15 @@ from uuid import UUID
 import structlog
 from pydantic import SecretStr
 
-from ocr_tasks.contract import parse_pages
-from ocr_tasks.errors import OcrError, SourceError, TooManyPages
+from ocr_tasks.contract import select_pages
+from ocr_tasks.errors import OcrError, SourceError
 from ocr_tasks.jobs.finishing import renew_job, renew_range
 from ocr_tasks.jobs.inspecting import InspectClaim, claim_inspect, fail_inspect, give_back_inspect, set_pages
 from ocr_tasks.jobs.ranges import NewPage, RangeClaim, add_pages, claim_range, end_range, give_back_range
-from ocr_tasks.settings import Settings
 from workers.leases import Lease, renewed
 from workers.runtime import Runtime
-from workers.sources.documents import Limits, PageFailure, PageImage, inspect, rasterise, unlock
+from workers.sources.documents import PageFailure, PageImage, inspect, rasterise, unlock
+from workers.sources.limits import limits_of
 
 log = structlog.get_logger(__name__)
 
@@ -55,11 +55,6 @@ stopping = StopFlag()
 
 # Pages are stored and sent as soon as they are there, but not more often than this.
 FLUSH_S = 0.05
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The limits that parsers have to keep."""
-    return Limits(max_pages=settings.max_pages, max_page_pixels=settings.max_page_pixels, pdf_dpi=settings.pdf_dpi)
 
 
 def inspect_job(runtime: Runtime, job_id: UUID, password: SecretStr | None = None) -> str:
@@ -101,7 +96,7 @@ def _inspected(runtime: Runtime, claim: InspectClaim, password: SecretStr | None
     word = password.get_secret_value() if password else None
     with runtime.blobs.as_path(source.blob) as path:
         source_pages = inspect(path, source.media_type, limits=limits, password=word)
-        total = _pages_to_read(runtime, claim, source_pages)
+        total = len(select_pages(claim.options.pages, source_pages, limit=runtime.settings.max_pages))
         if word is None:
             return Inspected(source_pages, total, None)
         # A file without a name: nothing decrypted is left behind, however this process ends.
@@ -121,19 +116,6 @@ def _given_back(runtime: Runtime, claim: InspectClaim, password: SecretStr | Non
     if give_back_inspect(runtime.db, claim) and password is not None:
         runtime.dispatch.entry(claim.job_id, claim.options.priority, password)
     return f"given back: {error.code}"
-
-
-def _pages_to_read(runtime: Runtime, claim: InspectClaim, source_pages: int) -> int:
-    """How many pages of the source the job reads; raises TooManyPages or InvalidPageRange."""
-    total = len(parse_pages(claim.options.pages, source_pages))
-    if total > runtime.settings.max_pages:
-        raise TooManyPages(
-            f"{total} pages are to be read; the limit is {runtime.settings.max_pages}. "
-            f"Choose some with `pages`, such as pages=1-{runtime.settings.max_pages}.",
-            value=total,
-            limit=runtime.settings.max_pages,
-        )
-    return total
 
 
 def prepare_range(runtime: Runtime, range_id: int) -> str:

@@ -19,6 +19,7 @@ class Layout:
     env: Mapping[str, str]
     listener: int  # descriptor of the socket that web serves
     flower_port: int
+    engine: str  # which OCR_ENGINE names
 
 
 Programs = Callable[[Layout], Sequence[Program]]
@@ -28,9 +29,12 @@ def service_programs(layout: Layout) -> list[Program]:
     """Web, the workers and Flower."""
     # -P: a file in the current folder must not stand in for a module of ours.
     python = [sys.executable, "-P", "-m"]
+    # A pool passes on that it is to stop, and waits for its nodes.
+    engine, engine_grace_s = ("gpu", 12.0) if layout.engine == "deepseek" else ("engine", 10.0)
     commands = {
         "web": [*python, "gunicorn", *_gunicorn_words(layout), "web:create_app()"],
-        **{name: [*python, "ocr_tasks.cli", "worker", name] for name in ("engine", "prepare", "reconcile")},
+        "engine": [*python, "ocr_tasks.cli", "worker", engine],
+        **{name: [*python, "ocr_tasks.cli", "worker", name] for name in ("prepare", "reconcile")},
         "flower": [*python, "celery", "-A", "ocr_tasks.app", "flower", *_flower_words(layout)],
     }
     return [
@@ -40,6 +44,7 @@ def service_programs(layout: Layout) -> list[Program]:
             log=layout.log_dir / f"{name}.log",
             env=layout.env,
             pass_fds=(layout.listener,) if name == "web" else (),
+            grace_s=engine_grace_s if name == "engine" else 10,
         )
         for name, argv in commands.items()
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ocr_tasks.contract import Format
+from ocr_tasks.errors import NoPageRead, Problem
 from ocr_tasks.jobs.views import PageView
 from workers.safehtml import safe_html
 
@@ -96,6 +97,18 @@ class ResultFiles:
 
     def _open(self, form: Format) -> IO[str]:
         return self.path(form).open("w", encoding="utf-8", newline="")
+
+
+def why_none(first: PageView, failed: int) -> Problem:
+    """Why a document without a single page failed: its only page's own reason, or the first one's and the count."""
+    assert first.error is not None
+    if failed == 1:
+        return first.error
+    return NoPageRead(
+        f"None of {failed} pages could be read; page {first.page_no}: {first.error['detail']}",
+        value=failed,
+        firstError=first.error,
+    ).problem()
 
 
 def _json(value: object) -> str:

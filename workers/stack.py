@@ -26,11 +26,14 @@ from workers.embedded.postgres import EmbeddedPostgres
 from workers.embedded.redis import EmbeddedRedis
 from workers.guardian import Guardian
 from workers.programs import Layout, Programs, service_programs
+from workers.readiness import readiness_of
+from workers.stopping import EXIT_UNLOADABLE
 from workers.supervisor import BROKER, DATABASE, Program, Supervisor
 
 log = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 90
+TELL_AGAIN_S = 10
 TOO_MANY_DEATHS = 4  # in a row, before the stack was ready: waiting longer would not help
 
 
@@ -109,7 +112,10 @@ class Stack:
     # -- starting ---------------------------------------------
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Start everything and return once /readyz answers 200; raises StackError or EmbeddedServerError."""
+        """Start everything and return once /readyz answers 200; raises StackError or EmbeddedServerError.
+
+        timeout_s: until the engine's node is there; loading its model may then take longer.
+        """
         self._claim_folder()
         crashed = self.state_file.exists()
         self._listener = self._listen(patience_s=5 if crashed else 0)
@@ -119,7 +125,13 @@ class Stack:
         self.settings = self._own_settings()
         self._apply_schema()
         self.supervisor.guardian = Guardian()
-        layout = Layout(self.data_dir / "log", self._environment(), self._listener.fileno(), self._flower_port)
+        layout = Layout(
+            log_dir=self.data_dir / "log",
+            env=self._environment(),
+            listener=self._listener.fileno(),
+            flower_port=self._flower_port,
+            engine=self.settings.engine,
+        )
         for program in self._programs(layout):
             self.supervisor.start(program)
         self._write_state()
@@ -225,20 +237,21 @@ class Stack:
         draft.replace(self.state_file)
 
     def _wait_until_ready(self, deadline: float) -> None:
+        """Raise StackError when that takes too long; an engine that is loading may take as long as it needs."""
         self._tell("starting web and the workers")
-        answer = "nothing"
+        told_at = time.monotonic()
         # No proxy of the environment between us and our own machine.
         with httpx.Client(trust_env=False, timeout=2) as client:
-            while True:
-                try:
-                    response = client.get(f"{self.url}/readyz")
-                    if response.status_code == httpx.codes.OK:
-                        return
-                    answer = f"{response.status_code} {response.text[:500]}"
-                except httpx.HTTPError as error:
-                    answer = str(error) or type(error).__name__
-                if time.monotonic() > deadline:
-                    self._give_up("web", f"{self.url}/readyz did not answer 200 in time. Last answer: {answer}")
+            while not (readiness := readiness_of(client, self.url)).ready:
+                now = time.monotonic()
+                if readiness.loading and now > told_at + TELL_AGAIN_S:
+                    told_at = now
+                    self._tell("the engine is loading its model")
+                if now > deadline and not readiness.loading:
+                    reason = f"{self.url}/readyz did not answer 200 in time. Last answer: {readiness.answer}"
+                    self._give_up(readiness.culprit, reason)
+                for name in self.supervisor.refusing(EXIT_UNLOADABLE):
+                    self._give_up(name, "The engine cannot be loaded.")
                 for name in self.supervisor.dying(TOO_MANY_DEATHS):
                     self._give_up(name, f"{name} dies as soon as it is started.")
                 self.supervisor.watch(0.1)
@@ -254,7 +267,7 @@ class Stack:
         self.supervisor.watch(timeout_s)
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop everything that was started: web and workers, then Redis, then Postgres; at most 15 s."""
+        """Stop everything that was started: web and workers, then Redis, then Postgres; at most 17 s."""
         if self._listener is not None:
             self._listener.close()
         self.supervisor.stop(hurry=hurry)

@@ -40,9 +40,10 @@ class Program:
         log: Path,
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        grace_s: float = 10,
     ) -> Program:
         """A program that is a plain command, its output in `log`."""
-        return cls(name, lambda: spawn(argv, log=log, env=env, pass_fds=pass_fds))
+        return cls(name, lambda: spawn(argv, log=log, env=env, pass_fds=pass_fds), grace_s=grace_s)
 
 
 @dataclass
@@ -51,6 +52,7 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0
     deaths: int = 0  # in a row
+    code: int | None = None  # that it last ended with
     due_at: float = 0  # when to start it (again)
 
 
@@ -98,6 +100,11 @@ class Supervisor:
         """The names of the children that have died at least `deaths` times in a row."""
         return [name for name, child in self._children.items() if child.deaths >= deaths]
 
+    def refusing(self, code: int, deaths: int = 1) -> list[str]:
+        """Like `dying`, of those that are down and last ended with this exit code."""
+        down = [name for name in self.dying(deaths) if self._children[name].process is None]
+        return [name for name in down if self._children[name].code == code]
+
     def watch(self, timeout_s: float) -> None:
         """Restart what died and is due; then wait until a child dies or is due, `timeout_s` seconds at most."""
         self._reap()
@@ -124,7 +131,7 @@ class Supervisor:
             if child.process is not None and (ending := _ended(child.process)) is not None:
                 if self.guardian is not None:
                     self.guardian.forget(child.process.pid)
-                child.process = None
+                child.code, child.process = child.process.returncode, None
                 self._died(child, ending)
 
     def _died(self, child: _Child, ending: str) -> None:

@@ -182,7 +182,7 @@ def finish_task(job_id: str) -> str:
 @app.task(name=str(TaskName.READ_PAGE))
 def read_page_task(job_id: str, page_no: int) -> str:
     with structlog.contextvars.bound_contextvars(job_id=job_id, page_no=page_no):
-        return read_page(the_node(), UUID(job_id), page_no)
+        return str(read_page(the_node(), UUID(job_id), page_no))
 
 
 _nodes: list[Node] = []

@@ -3,72 +3,23 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Self
 
 import click
 
-from ocr_tasks.logs import configure_logs
-from ocr_tasks.settings import Settings, get_settings
+from ocr_tasks.logs import configure_logs, for_people
+from ocr_tasks.settings import get_settings
 from workers.embedded import EmbeddedServerError
 from workers.stack import Stack, StackError
-
-
-class StopRequested(BaseException):
-    """Somebody asked this process to stop; not an Exception, so that no `except Exception` swallows it."""
-
-
-class StopSignals:
-    """Turns the first SIGINT, SIGTERM or SIGHUP into StopRequested; later ones, or any once stopping, only hurry.
-
-    For one `with` block in the main thread.
-    """
-
-    def __init__(self) -> None:
-        self._stopping = False
-        self._hurried = 0
-        self._before: dict[signal.Signals, object] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-                continue  # nohup
-            self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stopping:
-            self._hurried += 1
-            return
-        self._stopping = True
-        raise StopRequested
-
-    def now_stopping(self) -> None:
-        """From here on a signal must not interrupt, as the stopping is under way."""
-        self._stopping = True
-
-    def hurry(self) -> bool:
-        """True when somebody asked again."""
-        return self._hurried > 0
+from workers.stopping import StopRequested, StopSignals
 
 
 def tell(text: str) -> None:
     """Say something to the person at the terminal; stdout is for programs."""
     with suppress(OSError):  # the terminal may be gone (SIGHUP), and the stopping must go on
         click.echo(text, err=True)
-
-
-def for_people(settings: Settings) -> Settings:
-    """Settings with logs as text where a terminal shows them."""
-    return settings.model_copy(update={"log_format": "console"}) if sys.stderr.isatty() else settings
 
 
 @click.command("up")

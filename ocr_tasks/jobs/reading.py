@@ -175,6 +175,20 @@ def give_back_page(db: Database, claim: PageClaim, *, error: OcrError | None = N
     )
 
 
+def give_back_pages(db: Database, held: Sequence[tuple[UUID, int, int]]) -> int:
+    """Put pages (job, page, attempt) that never were in an engine back in their queue; returns how many were."""
+    return db.execute(
+        """
+        UPDATE pages SET status = 'queued', lease_until = NULL, sent_at = now()
+          FROM unnest(cast(:jobs AS uuid[]), cast(:pages AS integer[]), cast(:attempts AS integer[]))
+               AS held (job_id, page_no, attempt)
+         WHERE pages.job_id = held.job_id AND pages.page_no = held.page_no AND pages.attempt = held.attempt
+           AND pages.status = 'running'
+        """,
+        **_columns(held),
+    )
+
+
 def renew_pages(db: Database, held: Sequence[tuple[UUID, int, int]], lease_s: float) -> set[tuple[UUID, int, int]]:
     """Extend the leases of (job, page, attempt) in one statement; returns those that are still held.
 

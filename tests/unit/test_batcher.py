@@ -17,7 +17,7 @@ from ocr_tasks.errors import BlobMissing, EngineFailed, PageTimeout
 from tests.simulated import RAISES, Costs, SimulatedEngine
 from tests.stack import until
 from workers.batcher import Answer, Batcher, Withdrawn
-from workers.engine import PageDone, PageWork, WorkId
+from workers.engine import DeviceLost, OutOfMemory, PageDone, PageWork, WorkId
 
 
 class GatedEngine(SimulatedEngine):
@@ -40,6 +40,26 @@ class NeverEndingEngine(SimulatedEngine):
     def step(self) -> Sequence[PageDone]:
         time.sleep(0.005)
         return []
+
+
+class NarrowEngine(GatedEngine):
+    """Runs out of memory with more than `fits` pages inside, and says so as the protocol wants it."""
+
+    def __init__(self, capacity: int, fits: int, *, halves: bool = True) -> None:
+        super().__init__(capacity)
+        self.fits = fits
+        self.halves = halves
+
+    def step(self) -> Sequence[PageDone]:
+        self.entered.set()
+        assert self.gate.wait(10)
+        if len(self.held) > self.fits:
+            self.steps.append(list(self.held))
+            self.held.clear()
+            if self.halves:
+                self.capacity = max(1, self.capacity // 2)
+            raise OutOfMemory
+        return super().step()
 
 
 def work(job: uuid.UUID | None = None, page_no: int = 1, *, height: int = 64, **changes: object) -> PageWork:
@@ -251,3 +271,58 @@ def test_a_page_whose_image_cannot_be_had_ends_alone(make: Make) -> None:
     with pytest.raises(BlobMissing):
         lost.result(5)
     assert isinstance(outcomes([batcher.submit(work())])[0], PageResult)
+
+
+# -- trouble with the device ---------------------------------------------
+
+
+def test_out_of_memory_puts_pages_back_at_their_place_and_goes_on_with_fewer_at_a_time(make: Make) -> None:
+    engine = NarrowEngine(capacity=8, fits=3)
+    alone: list[object] = []
+    batcher = make(engine, on_alone=lambda *marked: not alone.append(marked))  # type: ignore[func-returns-value]
+    first = batcher.submit(work())
+    assert engine.entered.wait(5)
+    pages = [work(page_no=n) for n in range(2, 12)]
+    futures = [batcher.submit(page) for page in pages]
+    engine.gate.set()
+    assert all(isinstance(outcome, PageResult) for outcome in outcomes([first, *futures]))
+    assert [len(step) for step in engine.steps] == [1, 8, 4, 2, 2, 2, 2, 2]
+    assert [page for step in engine.steps[3:] for page in step] == [page.id for page in pages]
+    assert alone == []
+
+
+def test_a_page_that_does_not_fit_alone_fails_and_says_so(make: Make) -> None:
+    engine = NarrowEngine(capacity=4, fits=0)
+    engine.gate.set()
+    (outcome,) = outcomes([make(engine).submit(work())])
+    assert isinstance(outcome, EngineFailed)
+    assert "does not fit into the device's memory" in outcome.detail
+    assert engine.capacity == 1
+    assert [len(step) for step in engine.steps] == [1, 1, 1]
+
+
+def test_an_engine_that_runs_out_of_memory_without_lowering_its_capacity_is_not_asked_for_ever(make: Make) -> None:
+    engine = NarrowEngine(capacity=4, fits=1, halves=False)
+    batcher = make(engine)
+    futures = [batcher.submit(work())]
+    assert engine.entered.wait(5)
+    futures += [batcher.submit(work(page_no=n)) for n in (2, 3)]
+    engine.gate.set()
+    assert all(isinstance(outcome, PageResult) for outcome in outcomes(futures))
+    assert [len(step) for step in engine.steps] == [1, 2, 1, 1]
+
+
+def test_a_lost_device_is_reported_and_never_asked_again(make: Make) -> None:
+    class LostEngine(SimulatedEngine):
+        def step(self) -> Sequence[PageDone]:
+            self.steps.append(list(self.held))
+            raise DeviceLost("an illegal memory access was encountered")
+
+    engine = LostEngine(Costs())
+    reasons: list[str] = []
+    batcher = make(engine, on_hang=reasons.append)
+    futures = [batcher.submit(work(page_no=n)) for n in (1, 2)]
+    assert batcher.join(5)
+    assert reasons == ["the device is lost: an illegal memory access was encountered"]
+    assert len(engine.steps) == 1
+    assert not any(future.done() for future in futures)

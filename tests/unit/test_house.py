@@ -54,6 +54,7 @@ def files_of(*folders: str) -> tuple[str, ...]:
         ("rapidocr", files_of("workers/engine/rapid")),
         ("onnxruntime", files_of("workers/engine/rapid")),
         ("pypdfium2", files_of("workers/sources/")),
+        ("prometheus_client", files_of("web/metrics.py", "web/traffic.py", "workers/metrics.py")),
     ],
 )
 def test_only_its_own_rooms_import_a_module(imported: str, allowed: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ import structlog
 from PIL import Image
 
 from ocr_tasks.errors import BrokenSource, PageTooLarge, TooManyPages
+from ocr_tasks.settings import Settings
 
 log = structlog.get_logger()
 
@@ -33,6 +34,11 @@ class Limits:
     max_pages: int
     max_page_pixels: int
     pdf_dpi: int
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that parsers have to keep."""
+    return Limits(max_pages=settings.max_pages, max_page_pixels=settings.max_page_pixels, pdf_dpi=settings.pdf_dpi)
 
 
 # Everything parsers were seen to throw at bad input, PdfiumError (a RuntimeError) included. Not plain Exception:

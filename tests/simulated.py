@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ocr_tasks.contract import Block, Operation, PageResult
-from ocr_tasks.errors import EngineFailed, ServiceUnavailable
+from ocr_tasks.errors import EngineFailed, OcrError, ServiceUnavailable
 from workers.devices import DeviceReader
 from workers.engine import DeviceLost, PageDone, PageWork, WorkId
 
@@ -59,9 +59,9 @@ class SimulatedEngine:
         time.sleep(self.costs.step_s + self.costs.page_s * len(works))
         return [PageDone(work.id, self._outcome(work)) for work in works]
 
-    def _outcome(self, work: PageWork) -> PageResult | EngineFailed:
+    def _outcome(self, work: PageWork) -> PageResult | OcrError:
         result = outcome(work)
-        if isinstance(result, EngineFailed) or self.costs.vision_tokens is None:
+        if isinstance(result, OcrError) or self.costs.vision_tokens is None:
             return result
         counts = {"vision_tokens": self.costs.vision_tokens, "text_tokens": len(result.text.split())}
         return result.model_copy(update=counts)
@@ -86,7 +86,7 @@ def misbehave(height: int) -> None:
         raise DeviceLost("this page makes the device fail")
 
 
-def outcome(work: PageWork) -> PageResult | EngineFailed | ServiceUnavailable:
+def outcome(work: PageWork) -> PageResult | OcrError:
     """What reading a page gives: its size as text."""
     width, height = work.image.size
     if height == REFUSES:

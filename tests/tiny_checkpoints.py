@@ -18,7 +18,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 MANIFESTS = Path(__file__).parent / "manifests"
 VOCABULARY = 512
 BEGIN, END, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
-MARKS = "<image> <|ref|> <|/ref|> <|det|> <|/det|> <|grounding|> <td> </td> <tr> </tr> <|User|> <|Assistant|>".split()
+MARKS = ["<image>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>"]
+MARKS += ["<td>", "</td>", "<tr>", "</tr>", "<|User|>", "<|Assistant|>"]
 """What DeepSeek-OCR added to its tokenizer, in the published order (128815 to 128826 there)."""
 CORPUS = (
     "The quick brown fox jumps over the lazy dog. Free OCR. Convert the document to markdown. Parse the figure.",
@@ -74,7 +75,7 @@ class Manifest:
     checkpoint: str
     sources: list[str]
 
-    def shapes(self, dimensions: Mapping[str, int] = {}, indices: Mapping[str, Any] = {}) -> dict[str, tuple[int, ...]]:  # noqa: B006
+    def shapes(self, dimensions: Mapping[str, int] = {}, indices: Mapping[str, Any] = {}) -> dict[str, tuple[int, ...]]:
         """All tensors, published unless other sizes and ranges are given."""
         sizes, ranges = {**self.dimensions, **dimensions}, {**self.indices, **indices}
         shapes = {}

@@ -66,7 +66,8 @@ def load_checkpoint(
     device = torch.device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     library_logging.disable_progress_bar()
-    model, info = class_of(found.family).from_pretrained(
+    kind: Any = class_of(found.family)  # its types know nothing of output_loading_info
+    model, info = kind.from_pretrained(
         found.folder,
         config=found.config,
         dtype=dtype,

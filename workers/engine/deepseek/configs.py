@@ -166,7 +166,7 @@ def _vision2(raw: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
 
 
 def _side(tensors: Tensors, name: str, published: int) -> int:
-    """The first side of a tensor; of one that is missing, what the published one has, so that it is named as missing."""
+    """The first side of a tensor, or of the published one where it is missing (and will be named as missing)."""
     return tensors[name].shape[0] if name in tensors and tensors[name].shape else published
 
 

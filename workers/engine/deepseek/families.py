@@ -58,8 +58,8 @@ def family_of(config: Mapping[str, Any]) -> Family:
         if architecture in ARCHITECTURES:
             return ARCHITECTURES[architecture]
     raise CheckpointError(
-        f"config.json: model_type {config.get('model_type')!r} with architectures {config.get('architectures')!r} is none "
-        f"of {', '.join(NATIVE_TYPES)} and {', '.join(ARCHITECTURES)}"
+        f"config.json: model_type {config.get('model_type')!r} with architectures {config.get('architectures')!r} "
+        f"is none of {', '.join(NATIVE_TYPES)} and {', '.join(ARCHITECTURES)}"
     )
 
 

@@ -134,10 +134,10 @@ def text_density(image: Image.Image) -> TextDensity:
     most of it, whatever the font. In each row of an x, about STROKES_OF_LETTER strokes begin. Chinese characters count
     as two to three letters each, which is about how many text tokens they take.
     """
-    ink = _without_long_runs(_ink(image.convert("L")))
+    whole = _ink(image.convert("L"))
+    ink = whole & ~_long_runs(whole) & ~_long_runs(whole.T).T
     starts, ends = _runs(ink.T)
     runs = numpy.sort(ends - starts)
-    runs = runs[runs <= ink.shape[0] / LETTERS_OF_PAGE]
     if not len(runs):
         return TextDensity(float("inf"), 0.0)
     typical = numpy.searchsorted(numpy.cumsum(runs), runs.sum() * SHARE_OF_INK)
@@ -150,7 +150,7 @@ def _ink(grey: Image.Image) -> NDArray[numpy.bool_]:
     """Which pixels are ink: further from the paper than half way to what differs most from it."""
     shares = numpy.cumsum(grey.histogram()) / (grey.width * grey.height)
     darkest, paper, lightest = (int(numpy.searchsorted(shares, share)) for share in (0.0005, 0.5, 0.9995))
-    pixels = numpy.asarray(grey)
+    pixels: NDArray[numpy.uint8] = numpy.asarray(grey)
     if max(paper - darkest, lightest - paper) < LEAST_CONTRAST:
         return numpy.zeros(pixels.shape, numpy.bool_)
     if paper - darkest >= lightest - paper:
@@ -158,14 +158,14 @@ def _ink(grey: Image.Image) -> NDArray[numpy.bool_]:
     return pixels > (paper + lightest) / 2
 
 
-def _without_long_runs(ink: NDArray[numpy.bool_]) -> NDArray[numpy.bool_]:
-    """The ink less its rules, bars and dark areas: what goes on for longer in a row than a letter can."""
+def _long_runs(ink: NDArray[numpy.bool_]) -> NDArray[numpy.bool_]:
+    """The ink of rules, bars and dark areas: what goes on for longer in a row than a letter can."""
     starts, ends = _runs(ink)
     long = ends - starts > ink.shape[1] / LETTERS_OF_PAGE
     changes = numpy.zeros(ink.shape[0] * (ink.shape[1] + 1) + 1, numpy.int8)
     changes[starts[long]], changes[ends[long]] = 1, -1
     covered = numpy.cumsum(changes[:-1], dtype=numpy.int8).reshape(ink.shape[0], -1)[:, :-1]
-    return ink & (covered == 0)
+    return numpy.asarray(covered > 0)
 
 
 def _runs(ink: NDArray[numpy.bool_]) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ class StoredTensor:
     shape: tuple[int, ...]
     start: int
     end: int
+
+    @property
+    def numbers(self) -> int:
+        return math.prod(self.shape)
 
 
 Tensors = Mapping[str, StoredTensor]
@@ -116,14 +121,11 @@ def _stored(path: Path, offset: int, entry: Mapping[str, Any]) -> StoredTensor:
 def _check_places(path: Path, size: int, offset: int, tensors: Tensors) -> None:
     """That tensors follow each other without gaps, hold as many bytes as their shapes need, and end with the file."""
     for name, tensor in sorted(tensors.items(), key=lambda named: named[1].start):
-        numbers = 1
-        for side in tensor.shape:
-            numbers *= side
         if tensor.dtype not in BYTES_OF_DTYPE:
             raise CheckpointError(
                 f"{path.name}: {name} is {tensor.dtype}; only bfloat16, float16 and float32 can be served"
             )
-        if tensor.start != offset or tensor.end - tensor.start != numbers * BYTES_OF_DTYPE[tensor.dtype]:
+        if tensor.start != offset or tensor.end - tensor.start != tensor.numbers * BYTES_OF_DTYPE[tensor.dtype]:
             raise CheckpointError(f"{path.name}: damaged: {name} does not lie where its header says")
         offset = tensor.end
     if size != offset:

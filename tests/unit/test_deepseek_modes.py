@@ -14,8 +14,9 @@ from transformers.models.deepseek_ocr2.image_processing_pil_deepseek_ocr2 import
 from transformers.models.deepseek_ocr2.processing_deepseek_ocr2 import DeepseekOcr2Processor
 from transformers.models.unlimited_ocr.processing_unlimited_ocr import UnlimitedOcrProcessor
 
+from ocr_tasks.contract import Mode
 from tests.drawing import Style, article, screenshot, table_page, worn
-from workers.engine.deepseek.families import RESOLUTIONS, Family, Mode, mode_of
+from workers.engine.deepseek.families import RESOLUTIONS, Family, mode_of
 from workers.engine.deepseek.modes import auto_mode, better_mode, grid_of, layout_of, text_density
 
 ALL_MODES: tuple[Mode, ...] = ("tiny", "small", "base", "large", "gundam")

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from transformers.models.deepseek_ocr2.image_processing_pil_deepseek_ocr2 import DeepseekOcr2ImageProcessorPil
 
-from workers.engine.deepseek.families import RESOLUTIONS, Family, Mode
+from ocr_tasks.contract import Mode
+from workers.engine.deepseek.families import RESOLUTIONS, Family
 from workers.engine.deepseek.modes import layout_of
 from workers.engine.deepseek.pixels import Views, fitted, views_of
 
@@ -101,10 +102,9 @@ def test_tiles_come_row_by_row() -> None:
     for at in range(6):
         sheet.paste((at * 40, 0, 0), (at % 2 * 640, at // 2 * 640, at % 2 * 640 + 640, at // 2 * 640 + 640))
     views = views_of(sheet, "gundam", Family.DEEPSEEK_OCR)
-    assert (views.layout.grid, views.tiles is not None) == ((2, 3), True)
-    assert [int(levels(tile)[0, 320, 320]) for tile in views.tiles if views.tiles is not None] == [
-        at * 40 for at in range(6)
-    ]
+    assert views.tiles is not None
+    assert views.layout.grid == (2, 3)
+    assert levels(views.tiles)[:, 0, 320, 320].tolist() == [at * 40 for at in range(6)]
 
 
 @pytest.mark.parametrize("family", Family)

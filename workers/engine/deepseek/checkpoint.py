@@ -123,13 +123,13 @@ def expected_shapes(config: PreTrainedConfig, family: Family, tensors: Tensors) 
 
 def _mistakes(tensors: Tensors, expected: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     if missing := [name for name in expected if name not in tensors]:
-        yield listed("tensors are missing", missing)
+        yield listed("missing tensors", missing)
     if surplus := [name for name in tensors if name not in expected and not UNUSED.search(name)]:
-        yield listed("tensors are unknown to the model", surplus)
+        yield listed("tensors unknown to the model", surplus)
     wrong = [name for name, shape in expected.items() if name in tensors and tensors[name].shape != shape]
     if wrong:
         said = [f"{name} {list(tensors[name].shape)} for {list(expected[name])}" for name in wrong]
-        yield listed("tensors have a wrong shape", said)
+        yield listed("tensors of a wrong shape", said)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     DeepseekOcr2Config,
     DeepseekOcr2ForConditionalGeneration,
@@ -83,7 +84,7 @@ def config_of(raw: Mapping[str, Any], family: Family, tensors: Tensors, image_to
             config = kind(text_config=text, vision_config=_vision(raw, tensors), image_token_id=image_token)
     except KeyError as error:
         raise CheckpointError(f"config.json: {error.args[0]!r} is missing") from None
-    except (TypeError, ValueError) as error:
+    except (StrictDataclassError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise CheckpointError(f"config.json: {' '.join(str(error).split())}") from None
     if config.image_token_id != image_token:
         raise CheckpointError(

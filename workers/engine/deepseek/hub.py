@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_token, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -16,7 +17,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import build_hf_headers, filter_repo_objects
 
 from workers.engine.deepseek.families import PINNED, CheckpointError
 
@@ -28,7 +28,8 @@ FILES = [
     "model.safetensors.index.json",
     "*.safetensors",
 ]
-NetworkError = HfHubHTTPError.__bases__[0]  # of the HTTP client that the library has: httpx, or a fork of it
+# That of the HTTP client which the library was built with: httpx, or a fork of it.
+NetworkError: type[Exception] = HfHubHTTPError.__bases__[0]
 LARGE = 1 << 20  # bytes from which on it is worth while to go on where an earlier try stopped
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -59,9 +60,9 @@ def fetch(name: str, revision: str | None = None) -> Path:
     wanted = revision or PINNED.get(name, "main")
     try:
         found = HfApi().model_info(name, revision=wanted, files_metadata=True)
-        large = [file.rfilename for file in found.siblings or () if (file.size or 0) >= LARGE]
-        for file in filter_repo_objects(large, allow_patterns=FILES):
-            _fetch_large(name, str(found.sha), file)
+        for file in found.siblings or ():
+            if (file.size or 0) >= LARGE and any(fnmatch(file.rfilename, pattern) for pattern in FILES):
+                _fetch_large(name, str(found.sha), file.rfilename)
         return Path(snapshot_download(name, revision=wanted, allow_patterns=FILES))
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise CheckpointError(f"{name}: the hub has no such model, or not at revision {wanted}") from None
@@ -84,7 +85,8 @@ def _fetch_large(name: str, commit: str, file: str) -> None:
     blobs.mkdir(parents=True, exist_ok=True)
     part = blobs / f"{remote.etag}.part"
     # The token is for the hub; its files lie on other hosts, behind addresses that are signed.
-    headers = build_hf_headers(token=None if urlsplit(remote.location).netloc == urlsplit(url).netloc else False)
+    token = get_token() if urlsplit(remote.location).netloc == urlsplit(url).netloc else None
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     with part.open("ab") as target:
         fcntl.flock(target, fcntl.LOCK_EX)  # another fetch goes on with it at this moment: wait
         if (blobs / str(remote.etag)).exists():

@@ -174,6 +174,3 @@ def _runs(ink: NDArray[numpy.bool_]) -> tuple[NDArray[numpy.int64], NDArray[nump
     rows[:, :-1] = ink
     changes = numpy.diff(rows.ravel(), prepend=0)
     return numpy.flatnonzero(changes > 0), numpy.flatnonzero(changes < 0)
-
-
-__all__ = ["TOKEN_SIDE", "Mode", "ViewLayout", "auto_mode", "better_mode", "grid_of", "layout_of", "text_density"]

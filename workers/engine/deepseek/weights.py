@@ -154,6 +154,6 @@ def content_hash(folder: Path, tensors: Tensors) -> str:
 
 
 def listed(what: str, names: list[str], most: int = 5) -> str:
-    """A count of names and the first few of them: `3 tensors too many: a, b, c`."""
+    """A count of names and the first few of them: `missing tensors (7): a, b, c, d, e ...`."""
     shown = ", ".join(sorted(names)[:most])
-    return f"{len(names)} {what}: {shown}{' ...' if len(names) > most else ''}"
+    return f"{what} ({len(names)}): {shown}{' ...' if len(names) > most else ''}"

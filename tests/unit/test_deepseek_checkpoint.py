@@ -324,11 +324,15 @@ def test_all_that_is_wrong_is_said_at_once_in_short(folder: Path) -> None:
         load_checkpoint(folder)
 
 
-def test_a_raw_v1_config_never_becomes_an_unlimited_ocr() -> None:
-    config = manifest_of(Family.DEEPSEEK_OCR).config
-    assert family_of(config) is Family.DEEPSEEK_OCR
-    assert family_of({**config, "model_type": "DeepseekOCR"}) is Family.DEEPSEEK_OCR
+def test_families_are_told_apart_by_the_architecture_before_the_type() -> None:
+    v1, unlimited = (manifest_of(family).config for family in (Family.DEEPSEEK_OCR, Family.UNLIMITED_OCR))
+    assert family_of({**v1, "model_type": "DeepseekOCR"}) is Family.DEEPSEEK_OCR
+    assert family_of({**v1, "model_type": "unlimited_ocr"}) is Family.DEEPSEEK_OCR
+    assert family_of({**unlimited, "model_type": "deepseek_vl_v2"}) is Family.UNLIMITED_OCR
+    assert family_of({**unlimited, "model_type": "unlimited_ocr", "architectures": ["Other"]}) is Family.UNLIMITED_OCR
     assert family_of({"model_type": "unlimited_ocr"}) is Family.UNLIMITED_OCR
+    with pytest.raises(CheckpointError, match="'qwen2' with architectures None is none of deepseek_ocr2, "):
+        family_of({"model_type": "qwen2"})
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./gone", "one-word"])

@@ -111,6 +111,13 @@ def test_letters_and_text_are_estimated_within_a_quarter(dpi: int, size_pt: floa
         assert found.text_tokens == pytest.approx(len(page.text) / 4, rel=0.25)
 
 
+def test_a_large_title_does_not_hide_small_text() -> None:
+    page = article(random.Random(1), Style(size_pt=8))
+    before = text_density(page.image).letter_px
+    page.write(100, 1500, "GREAT BIG TITLE HERE", factor=7)
+    assert text_density(page.image).letter_px == before
+
+
 def test_rules_bars_and_dark_paper_are_not_taken_for_letters() -> None:
     ruled, plain = (text_density(table_page(random.Random(1), Style(), ruled=rules).image) for rules in (True, False))
     assert ruled.letter_px == pytest.approx(plain.letter_px, rel=0.2)

@@ -57,6 +57,8 @@ def family_of(config: Mapping[str, Any]) -> Family:
     for architecture in config.get("architectures") or ():
         if architecture in ARCHITECTURES:
             return ARCHITECTURES[architecture]
+    if config.get("model_type") in NATIVE_TYPES:
+        return NATIVE_TYPES[config["model_type"]]
     raise CheckpointError(
         f"config.json: model_type {config.get('model_type')!r} with architectures {config.get('architectures')!r} "
         f"is none of {', '.join(NATIVE_TYPES)} and {', '.join(ARCHITECTURES)}"

@@ -92,13 +92,13 @@ def better_mode(mode: Mode, family: Family) -> Mode | None:
 
 # -- auto ---------------------------------------------
 
-LEAST_LETTER_PX = 4.5  # height of an x: below this, letters run into each other
+LEAST_LETTER_PX = 5.0  # height of an x: below this, letters run into each other
 MOST_RATIO = 10.0  # text tokens a vision token can hold: the paper (arXiv 2510.18234) finds 96-97 % right there
 LETTERS_A_TOKEN = 4.0
 LEAST_CONTRAST = 32  # grey levels between paper and ink; grain and JPEG stay below
 LETTERS_OF_PAGE = 12  # at least: what is longer than this part of a page is a rule, a bar or a picture
-# Measured on drawn pages of five Latin fonts, 6 to 24 pt, clean and worn; tests/unit/test_deepseek_modes.py holds it.
-SHARE_OF_INK, HEIGHT_OF_RUN, STROKES_OF_LETTER = 0.8, 1.1, 1.4
+CELLS = 12  # a page is looked at in so many columns and rows of cells
+STROKES_OF_LETTER = 1.5  # in a row of pixels that crosses it
 
 
 class TextDensity(NamedTuple):
@@ -130,20 +130,38 @@ def auto_mode(image: Image.Image, family: Family, *, most_ratio: float = MOST_RA
 def text_density(image: Image.Image) -> TextDensity:
     """Estimate from a page's ink, taking for text whatever is not too long for it.
 
-    SHARE_OF_INK of the ink of letters lies in vertical runs of up to HEIGHT_OF_RUN times the height of an x: stems make
-    most of it, whatever the font. In each row of an x, about STROKES_OF_LETTER strokes begin. Chinese characters count
-    as two to three letters each, which is about how many text tokens they take.
+    Four fifths of the ink of letters lie in vertical runs of up to the height of an x, whatever the font: stems make
+    most of it. So every cell of the page has a height of its own, and three quarters of the text are at least as large
+    as the page's; a title does not hide the text below it. Measured on drawn pages of five Latin fonts, 9 to 24 pt, 100
+    and 200 dpi, clean and worn: 0.95 of the true height, standard deviation 0.08; text tokens within a quarter (tests).
+    Chinese characters count as two to three letters each, which is about how many text tokens they take.
     """
     whole = _ink(image.convert("L"))
     ink = whole & ~_long_runs(whole) & ~_long_runs(whole.T).T
     starts, ends = _runs(ink.T)
-    runs = numpy.sort(ends - starts)
-    if not len(runs):
+    if not len(starts):
         return TextDensity(float("inf"), 0.0)
-    typical = numpy.searchsorted(numpy.cumsum(runs), runs.sum() * SHARE_OF_INK)
-    letter_px = float(runs[typical]) / HEIGHT_OF_RUN
+    height, width = ink.shape
+    column, row = numpy.divmod(starts, height + 1)
+    letter_px = _letter_height((column * CELLS // width) * CELLS + row * CELLS // height, ends - starts)
     strokes = int(numpy.count_nonzero(ink[:, 1:] & ~ink[:, :-1]))
     return TextDensity(letter_px, strokes / (STROKES_OF_LETTER * letter_px) / LETTERS_A_TOKEN)
+
+
+def _letter_height(cells: NDArray[numpy.int64], runs: NDArray[numpy.int64]) -> float:
+    """The height that three quarters of the text reach; cells, runs (n,): where a run lies, and its length. Pixels."""
+    order = numpy.lexsort((runs, cells))
+    parts = numpy.split(runs[order], numpy.flatnonzero(numpy.diff(cells[order])) + 1)
+    heights = numpy.array([_quantile(part, part, 0.8) for part in parts])
+    largest_last = numpy.argsort(heights)
+    counts = numpy.array([len(part) for part in parts])
+    return float(_quantile(heights[largest_last], counts[largest_last], 0.25))
+
+
+def _quantile(ordered: NDArray[numpy.int64], weights: NDArray[numpy.int64], share: float) -> int:
+    """The value up to which values have a share of all weight."""
+    reached = numpy.cumsum(weights)
+    return int(ordered[numpy.searchsorted(reached, reached[-1] * share)])
 
 
 def _ink(grey: Image.Image) -> NDArray[numpy.bool_]:

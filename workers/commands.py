@@ -1,4 +1,4 @@
-"""The commands that need the workers' packages: `worker engine|gpu|prepare|reconcile`, `up`, `read`, `demo`."""
+"""The commands that need the workers' packages: `worker engine|gpu|prepare|reconcile`, `model`, `up`, `read`, `demo`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ocr_tasks.settings import get_settings
 def register(cli: click.Group) -> None:
     """Add these commands; called through the entry-point group `lightdom_ocr.commands`."""
     cli.add_command(worker)
+    cli.add_command(model)
     cli.add_command(Deferred("up", "workers.up:up_command", "Run the whole service on this machine until Ctrl-C."))
     cli.add_command(Deferred("read", "workers.read_command:read_command", "Read FILE here and now, with no service."))
     cli.add_command(Deferred("demo", "workers.demo:demo_command", "Read FILE, or a sample, with a stack of its own."))
@@ -32,6 +33,17 @@ class Deferred(click.Command):
     ) -> click.Context:
         command: click.Command = getattr(importlib.import_module(self.module), self.attribute)
         return command.make_context(info_name, args, parent, **extra)
+
+
+@click.group()
+def model() -> None:
+    """The checkpoints that the engine `deepseek` serves."""
+
+
+_MODEL = "workers.engine.deepseek.commands"
+model.add_command(Deferred("fetch", f"{_MODEL}:fetch", "Bring a model from the hub to this machine."))
+model.add_command(Deferred("check", f"{_MODEL}:check", "Check that a model is whole and fits; --smoke reads a page."))
+model.add_command(Deferred("info", f"{_MODEL}:info", "Show what a model is."))
 
 
 @click.group()

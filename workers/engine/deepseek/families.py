@@ -1,8 +1,17 @@
-"""The families of models that are served alike."""
+"""The families of checkpoints that are served alike, how one is told by its config, and the modes each has."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from ocr_tasks.contract import Mode
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be served; the text names everything that is wrong with it, a line each."""
 
 
 class Family(StrEnum):
@@ -11,3 +20,75 @@ class Family(StrEnum):
     DEEPSEEK_OCR = "deepseek-ocr"
     DEEPSEEK_OCR2 = "deepseek-ocr-2"
     UNLIMITED_OCR = "unlimited-ocr"
+
+
+NATIVE_TYPES = {"deepseek_ocr2": Family.DEEPSEEK_OCR2, "unlimited_ocr": Family.UNLIMITED_OCR}
+ARCHITECTURES = {
+    "DeepseekOCRForCausalLM": Family.DEEPSEEK_OCR,
+    "DeepseekOCR2ForCausalLM": Family.DEEPSEEK_OCR2,
+    "UnlimitedOCRForCausalLM": Family.UNLIMITED_OCR,
+}
+
+PINNED = {
+    "deepseek-ai/DeepSeek-OCR": "9f30c71f441d010e5429c532364a86705536c53a",
+    "deepseek-ai/DeepSeek-OCR-2": "aaa02f3811945a91062062994c5c4a3f4c0af2b0",
+    "baidu/Unlimited-OCR": "07dea832e22aefee32ad281d4b80551282e1c168",
+}
+"""Commits on the hub that this version was written against, as public notes and scripts name them; any other
+repository is taken at `main`."""
+
+
+def is_native(config: Mapping[str, Any]) -> bool:
+    """Whether a config is in the library's own form, not in the one that DeepSeek and Baidu publish."""
+    return config.get("model_type") in NATIVE_TYPES and "language_config" not in config
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """Tell the family by the contents of `config.json`; raises CheckpointError for any other model.
+
+    `deepseek_vl_v2` is the type of DeepSeek-OCR, of DeepSeek-OCR 2 and of DeepSeek-VL2, so that the architecture
+    decides. DeepSeek-OCR saved again by the library is an `unlimited_ocr` whose layers all have full attention.
+    """
+    if is_native(config):
+        kinds = set((config.get("text_config") or {}).get("layer_types") or ())
+        if kinds == {"full_attention"} and config["model_type"] == "unlimited_ocr":
+            return Family.DEEPSEEK_OCR
+        return NATIVE_TYPES[config["model_type"]]
+    for architecture in config.get("architectures") or ():
+        if architecture in ARCHITECTURES:
+            return ARCHITECTURES[architecture]
+    if config.get("model_type") in NATIVE_TYPES:
+        return NATIVE_TYPES[config["model_type"]]
+    raise CheckpointError(
+        f"config.json: model_type {config.get('model_type')!r} with architectures {config.get('architectures')!r} "
+        f"is none of {', '.join(NATIVE_TYPES)} and {', '.join(ARCHITECTURES)}"
+    )
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What a mode shows the model of a page: all of it, `side` pixels square, and up to `most_tiles` of `tile_side`."""
+
+    side: int
+    tile_side: int = 0
+    most_tiles: int = 0
+
+
+SMALLER: dict[Mode, Resolution] = {
+    "tiny": Resolution(512),
+    "small": Resolution(640),
+    "base": Resolution(1024),
+    "large": Resolution(1280),
+}
+# In the order in which they get better. DeepSeek-OCR 2 has queries for views of 768 and 1024 pixels and no others.
+RESOLUTIONS: dict[Family, dict[Mode, Resolution]] = {
+    Family.DEEPSEEK_OCR: {**SMALLER, "gundam": Resolution(1024, 640, 9)},
+    Family.UNLIMITED_OCR: {**SMALLER, "gundam": Resolution(1024, 640, 32)},
+    Family.DEEPSEEK_OCR2: {"small": Resolution(768), "base": Resolution(1024), "gundam": Resolution(1024, 768, 6)},
+}
+STANDINS: dict[Mode, Mode] = {"tiny": "small", "large": "gundam"}
+
+
+def mode_of(mode: Mode, family: Family) -> Mode:
+    """The mode in which a family reads when it is asked for `mode`: that, or the next better one it has."""
+    return mode if mode in RESOLUTIONS[family] else STANDINS[mode]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Request:
     """A page to read, or vision tokens to turn into text again.
 
-    prompt: token ids, the image's placeholders among them; page: its pixels, or its vision tokens (placeholders, hidden).
+    prompt: token ids, the image's placeholders among them; page: its pixels, or vision tokens (placeholders, hidden).
     most_new_tokens 0 with keep_features: the page is encoded and not read.
     """
 

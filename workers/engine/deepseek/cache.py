@@ -14,7 +14,7 @@ CPU_SLOTS = 16  # more of them make a CPU no faster
 
 
 class KeyValueCache:
-    """(layers, slots, heads, time, dim) for keys and for values. What is older than a slot's text is masked, not erased."""
+    """(layers, slots, heads, time, dim) of keys and of values; what an earlier text left is masked, not erased."""
 
     def __init__(self, config: Any, slots: int, time: int, *, dtype: torch.dtype, device: torch.device) -> None:
         shape = (config.num_hidden_layers, slots, config.num_key_value_heads, time, config.head_dim)
@@ -39,7 +39,7 @@ class PrefillView:
 
 
 class DecodeView:
-    """What the decoder's layers see as their cache while decoding: one place of each of the first n slots is written."""
+    """What the decoder's layers see as their cache while decoding: it writes one place in each of the first n slots."""
 
     def __init__(self, cache: KeyValueCache, rows: Tensor, places: Tensor, time: int) -> None:
         self.cache = cache

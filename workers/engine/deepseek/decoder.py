@@ -28,8 +28,8 @@ class Decoder:
         self.head = model.lm_head
         self.window = window_of(self.text.config)
         device, dtype = self.embed.weight.device, self.embed.weight.dtype
-        # Generation off the CPU swaps grouped_mm for batched_mm while decoding, which copies the weights of every token's
-        # experts; here it stays.
+        # Off the CPU, `generate()` decodes with batched_mm instead, which copies the experts of every token; here
+        # grouped_mm stays.
         model.set_experts_implementation("grouped_mm")
         self.cache = KeyValueCache(self.text.config, slots, slot_tokens, dtype=dtype, device=device)
         self.bans = NgramBans(slots, longest_window=LONGEST_WINDOW, device=device)

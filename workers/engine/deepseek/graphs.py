@@ -6,6 +6,7 @@ Not run on CUDA by the tests: they take the plain path.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 import torch
@@ -20,7 +21,7 @@ class Graphs:
         self.step = step
         self.enabled = device.type == "cuda"
         self.captured: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
-        self._pool = None
+        self._pool: Any = None
 
     def run(self, slots: int, time: int) -> None:
         if not self.enabled:

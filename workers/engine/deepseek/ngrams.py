@@ -20,7 +20,7 @@ NEVER = 1 << 20
 
 
 class Ban(Protocol):
-    """No `size` tokens twice within the last `window` ones; tokens of the whitelist are never banned. size 0: no ban."""
+    """No `size` tokens twice within the last `window` ones, unless the whitelist has the last of them; 0: no ban."""
 
     @property
     def size(self) -> int: ...
@@ -34,12 +34,14 @@ class NgramBans:
     """The bans of all slots and what has to be known of their texts. All tensors stay where they are (CUDA graphs)."""
 
     def __init__(self, slots: int, *, longest_window: int, device: torch.device) -> None:
-        whole = {"dtype": torch.int64, "device": device}
-        self.recent = torch.full((slots, longest_window), NOTHING, **whole)  # (slots, distance): newest first
-        self.matched = torch.zeros((slots, longest_window), **whole)  # (slots, distance): equal last tokens
-        self.needed = torch.full((slots, 1), NEVER, **whole)  # n - 1
-        self.reach = torch.zeros((slots, 1), **whole)  # largest distance of an n-gram inside the window
-        self.allowed = torch.full((slots, 1, ALLOWED), NOTHING, **whole)
+        def filled(value: int, *shape: int) -> Tensor:
+            return torch.full(shape, value, dtype=torch.int64, device=device)
+
+        self.recent = filled(NOTHING, slots, longest_window)  # (slots, distance): newest first
+        self.matched = filled(0, slots, longest_window)  # (slots, distance): equal last tokens
+        self.needed = filled(NEVER, slots, 1)  # n - 1
+        self.reach = filled(0, slots, 1)  # largest distance of an n-gram inside the window
+        self.allowed = filled(NOTHING, slots, 1, ALLOWED)
         self.distance = torch.arange(1, longest_window + 1, device=device)  # (distance,)
 
     def start(self, slot: int, ban: Ban | None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-@dataclass
+@dataclass(eq=False)
 class Text:
     """A text that is being generated. `tokens`: what came out so far, EOS included; `ended`: EOS was seen."""
 
@@ -113,12 +113,14 @@ class Scheduler:
             return None
         limits = self.limits
         steps = min(limits.steps, max(text.steps_left for text in self.live.values()))
-        time = max(self.places(text.prompt_tokens, text.cached - text.prompt_tokens + steps) for text in self.live.values())
+        time = max(
+            self.places(text.prompt_tokens, text.cached - text.prompt_tokens + steps) for text in self.live.values()
+        )
         slots = _rounded(max(self.live) + 1, limits.slot_sizes)
         return Round(min(slots, limits.slots), min(_rounded(time, limits.time_sizes), limits.slot_tokens), steps)
 
     def record(self, produced: Sequence[Sequence[int]]) -> list[Text]:
-        """Take a round's tokens, (steps + 1, slots): the inputs of its first step, then its outputs; return who ended."""
+        """Take a round's tokens, (steps + 1, slots): the first step's inputs, then all outputs; return who ended."""
         ended = []
         for slot, text in list(self.live.items()):
             column = [row[slot] for row in produced]

@@ -20,8 +20,9 @@ MOST_AT_ONCE = 4 * (1024 // PATCH) ** 4
 
 @torch.inference_mode()
 def encode(checkpoint: Checkpoint, pages: Sequence[Views]) -> list[Tensor]:
-    """The vision tokens of each page, (vision_tokens, hidden): tiles, page view, separator, with newlines where a family
-    has them. Pages of one shape are encoded together, as many as memory allows.
+    """The vision tokens of each page, (vision_tokens, hidden): of its tiles, of the whole, a separator.
+
+    Rows end with a newline in the families that have one. Pages of one shape go together, as many as memory allows.
     """
     of_shape: dict[tuple[int, int | None], list[int]] = defaultdict(list)
     for number, views in enumerate(pages):

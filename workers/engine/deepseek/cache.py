@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -18,9 +20,8 @@ class KeyValueCache:
 
     def __init__(self, config: Any, slots: int, time: int, *, dtype: torch.dtype, device: torch.device) -> None:
         shape = (config.num_hidden_layers, slots, config.num_key_value_heads, time, config.head_dim)
-        # Zeros: what was never written is multiplied by a weight of 0, and that must not be NaN.
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys = zeros(shape, dtype, device)
+        self.values = zeros(shape, dtype, device)
 
 
 class PrefillView:
@@ -54,6 +55,17 @@ class DecodeView:
         all_keys[self.rows, :, self.places] = keys[:, :, 0]
         all_values[self.rows, :, self.places] = values[:, :, 0]
         return all_keys[:n, :, : self.time], all_values[:n, :, : self.time]
+
+
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros: what was never written is multiplied by a weight of 0, and that must not be NaN.
+
+    On the CPU they cost memory only where they are written, which torch's own do not manage.
+    """
+    if device.type == "cuda":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = math.prod(shape) * dtype.itemsize
+    return torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(shape)
 
 
 def slot_bytes(config: Any, time: int, dtype: torch.dtype) -> int:

@@ -141,7 +141,7 @@ def ended(
     while True:
         for _, request in zip(range(at_a_time), coming, strict=False):
             batch.add(request)
-        if not batch.requests:
+        if not len(batch):
             return found
         found |= {one.id: one for one in batch.step()}
         after_step()

@@ -55,13 +55,16 @@ class ContinuousBatch:
         self.image_token = config.image_token_id
         self.scheduler = Scheduler(limits, eos if isinstance(eos, Sequence) else [eos])
         self.decoder = Decoder(checkpoint.model, slots=limits.slots, slot_tokens=limits.slot_tokens, steps=limits.steps)
-        self.requests: dict[Hashable, Request] = {}
-        self.features: dict[Hashable, Tensor] = {}
+        self.waiting: dict[Hashable, Request] = {}  # let go of when they start: their pixels take much memory
+        self.features: dict[Hashable, Tensor] = {}  # that were asked for, of live ones
+
+    def __len__(self) -> int:
+        return len(self.scheduler.waiting) + len(self.scheduler.live)
 
     def add(self, request: Request, *, first: bool = False) -> None:
         """Let a request wait; `first`: before the others. Raises ValueError for one that does not fit a slot."""
         self.scheduler.add(Text(request.id, len(request.prompt), request.most_new_tokens), first=first)
-        self.requests[request.id] = request
+        self.waiting[request.id] = request
 
     def step(self) -> list[Ended]:
         """A bounded piece of work: some prompts, and some tokens for every live text; returns what ended."""
@@ -77,12 +80,12 @@ class ContinuousBatch:
         """Forget requests; what they held is free at once."""
         self.scheduler.remove(ids)
         for gone in ids:
-            self.requests.pop(gone, None)
+            self.waiting.pop(gone, None)
             self.features.pop(gone, None)
 
     @torch.inference_mode()
     def _prefill(self, texts: Sequence[Text]) -> None:
-        requests = [self.requests[text.id] for text in texts]
+        requests = [self.waiting.pop(text.id) for text in texts]
         features = self._encoded(requests)
         self.features |= {r.id: f.cpu() for r, f in zip(requests, features, strict=True) if r.keep_features}
         reading = [n for n, request in enumerate(requests) if request.most_new_tokens]
@@ -111,6 +114,5 @@ class ContinuousBatch:
         return hidden
 
     def _finished(self, text: Text) -> Ended:
-        del self.requests[text.id]
         tokens = text.tokens[:-1] if text.ended else text.tokens
         return Ended(text.id, tuple(tokens), text.ended, self.features.pop(text.id, None))

@@ -80,7 +80,7 @@ class World:
         self.expected = {request.id: self._generated(request) for request in self.requests}
 
     def batch(self, slots: int = 8, steps: int = 4) -> ContinuousBatch:
-        limits = Limits(slots, SLOT_TOKENS[self.family], prefill_tokens=1024, steps=steps, window=self.window)
+        limits = Limits(slots, SLOT_TOKENS[self.family], 4096, prefill_tokens=1024, steps=steps, window=self.window)
         return ContinuousBatch(self.checkpoint, limits)
 
     def read(self, batch: ContinuousBatch, requests: Iterable[Request], *, at_a_time: int = 1000) -> dict[Any, Ended]:

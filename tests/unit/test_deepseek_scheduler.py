@@ -16,7 +16,9 @@ EOS = 1
 
 
 def scheduler(**limits: Any) -> Scheduler:
-    return Scheduler(Limits(**{"slots": 4, "slot_tokens": 1000, "prefill_tokens": 512, "steps": 4} | limits), [EOS])
+    return Scheduler(
+        Limits(**{"slots": 4, "slot_tokens": 1000, "context": 9000, "prefill_tokens": 512, "steps": 4} | limits), [EOS]
+    )
 
 
 def test_the_scheduler_knows_no_torch() -> None:
@@ -120,8 +122,10 @@ def test_a_slot_keeps_a_prompt_and_one_window_for_models_that_forget() -> None:
 
 
 def test_a_text_that_no_slot_can_hold_is_refused() -> None:
-    with pytest.raises(ValueError, match="1100 tokens are more than the 1000 of a slot"):
+    with pytest.raises(ValueError, match=r"1000 new tokens after a prompt of 100 .* room for: 900"):
         scheduler().add(Text("a", 100, 1000))
+    with pytest.raises(ValueError, match=r"5 new tokens after a prompt of 990 .* room for: 0"):
+        scheduler(window=20).add(Text("a", 990, 5))
 
 
 def test_slots_are_never_shared_and_all_texts_end_whatever_comes_and_goes() -> None:

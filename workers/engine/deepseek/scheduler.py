@@ -57,16 +57,28 @@ class Round(NamedTuple):
 class Limits:
     """Bounds of a step, and the sizes that rounds are rounded up to (few, where each costs a CUDA graph).
 
-    `window`: generated tokens that a slot keeps, for models that forget older ones; None: all.
+    context: positions that the model knows; slot_tokens: tokens of which a slot keeps keys and values.
+    window: generated tokens that are kept, for models that forget older ones; None: all.
     """
 
     slots: int
     slot_tokens: int
+    context: int
     prefill_tokens: int = 4096
     steps: int = 8
     slot_sizes: tuple[int, ...] = ()
     time_sizes: tuple[int, ...] = ()
     window: int | None = None
+
+    def places(self, prompt_tokens: int, new_tokens: int) -> int:
+        """Places of a slot that a text takes."""
+        return prompt_tokens + (new_tokens if self.window is None else min(new_tokens, self.window))
+
+    def room(self, prompt_tokens: int) -> int:
+        """The most new tokens that a text with such a prompt can have; below 1 when it does not fit at all."""
+        if self.window is None:
+            return min(self.context, self.slot_tokens) - prompt_tokens
+        return self.context - prompt_tokens if self.places(prompt_tokens, self.window) <= self.slot_tokens else 0
 
 
 class Scheduler:
@@ -81,15 +93,11 @@ class Scheduler:
 
     def add(self, text: Text, *, first: bool = False) -> None:
         """Let a text wait; `first`: before all others. Raises ValueError for one that no slot can hold."""
-        longest = self.places(text.prompt_tokens, text.most_new_tokens)
-        if longest > self.limits.slot_tokens:
-            raise ValueError(f"{longest} tokens are more than the {self.limits.slot_tokens} of a slot")
+        room = self.limits.room(text.prompt_tokens)
+        if text.most_new_tokens > room:
+            wanted = f"{text.most_new_tokens} new tokens after a prompt of {text.prompt_tokens}"
+            raise ValueError(f"{wanted} are more than a slot has room for: {room}")
         (self.waiting.appendleft if first else self.waiting.append)(text)
-
-    def places(self, prompt_tokens: int, new_tokens: int) -> int:
-        """Places of a slot that a text takes."""
-        window = self.limits.window
-        return prompt_tokens + (new_tokens if window is None else min(new_tokens, window))
 
     def start(self) -> list[Text]:
         """Give free slots to waiting texts, oldest first: at least one, and as many as the step's bound allows.
@@ -114,7 +122,7 @@ class Scheduler:
         limits = self.limits
         steps = min(limits.steps, max(text.steps_left for text in self.live.values()))
         time = max(
-            self.places(text.prompt_tokens, text.cached - text.prompt_tokens + steps) for text in self.live.values()
+            limits.places(text.prompt_tokens, text.cached - text.prompt_tokens + steps) for text in self.live.values()
         )
         slots = _rounded(max(self.live) + 1, limits.slot_sizes)
         return Round(min(slots, limits.slots), min(_rounded(time, limits.time_sizes), limits.slot_tokens), steps)

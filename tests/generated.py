@@ -42,7 +42,7 @@ class Ban:
 class OfficialBan(LogitsProcessor):
     """The official n-gram ban as it is written: one sequence, a search of the window for every token."""
 
-    def __init__(self, prompt_tokens: int, ban: Ban) -> None:
+    def __init__(self, prompt_tokens: int, ban: Any) -> None:
         self.prompt_tokens = prompt_tokens
         self.ban = ban
 
@@ -54,7 +54,7 @@ class OfficialBan(LogitsProcessor):
         return scores
 
 
-def official_bans(tokens: list[int], ban: Ban) -> set[int]:
+def official_bans(tokens: list[int], ban: Any) -> set[int]:
     """Source: DeepSeek-OCR, process/ngram_norepeat.py."""
     if ban.size == 0 or len(tokens) < ban.size:
         return set()
@@ -64,7 +64,7 @@ def official_bans(tokens: list[int], ban: Ban) -> set[int]:
         ngram = tuple(tokens[start : start + ban.size])
         if ngram[:-1] == prefix:
             banned.add(ngram[-1])
-    return banned - ban.whitelist
+    return banned - set(ban.whitelist)
 
 
 class World:
@@ -77,7 +77,7 @@ class World:
         self.window = window_of(model.config.text_config)
         chance = random.Random(seed)
         self.requests = [self._request(number, chance) for number in range(count)]
-        self.expected = {request.id: self._generated(request) for request in self.requests}
+        self.expected = {request.id: generated(model, family, request) for request in self.requests}
 
     def batch(self, slots: int = 8, steps: int = 4) -> ContinuousBatch:
         limits = Limits(slots, SLOT_TOKENS[self.family], 4096, prefill_tokens=1024, steps=steps, window=self.window)
@@ -102,20 +102,22 @@ class World:
         ban = Ban(chance.choice([0, 2, 3, 4]), chance.choice([10, 25]))
         return Request(number, [BOS, *[IMAGE] * vision_tokens, *words], pixels, chance.choice([1, 5, 20, 40]), ban)
 
-    def _generated(self, request: Request) -> list[int]:
-        ids = torch.tensor([request.prompt])
-        ban = OfficialBan(len(request.prompt), request.ban)  # type: ignore[arg-type]
-        out = self.checkpoint.model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=request.most_new_tokens,
-            do_sample=False,
-            pad_token_id=EOS,
-            logits_processor=LogitsProcessorList([ban]),
-            **pixel_arguments(self.family, request.page),
-        )
-        new: list[int] = out[0, len(request.prompt) :].tolist()
-        return new
+
+def generated(model: Any, family: str, request: Request) -> list[int]:
+    """The new tokens that `generate()` gives for a request alone, EOS included."""
+    ids = torch.tensor([request.prompt])
+    ban = OfficialBan(len(request.prompt), request.ban)
+    out = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=request.most_new_tokens,
+        do_sample=False,
+        pad_token_id=EOS,
+        logits_processor=LogitsProcessorList([ban]),
+        **pixel_arguments(family, request.page),
+    )
+    new: list[int] = out[0, len(request.prompt) :].tolist()
+    return new
 
 
 def pixel_arguments(family: str, pixels: Any) -> dict[str, Any]:

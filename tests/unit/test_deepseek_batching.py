@@ -90,7 +90,8 @@ def test_text_from_stored_vision_tokens_equals_reading_the_page(world: World) ->
     encoding = [replace(request, most_new_tokens=0, keep_features=True) for request in some]
     encoded = world.read(world.batch(), encoding)
     assert all(one.tokens == () and one.features is not None for one in encoded.values())
-    stored = [replace(request, page=encoded[request.id].features) for request in some]
+    features: dict[Any, Any] = {number: one.features for number, one in encoded.items()}
+    stored = [replace(request, page=features[request.id]) for request in some]
     assert world.differing(world.read(world.batch(), stored)) == []
 
 

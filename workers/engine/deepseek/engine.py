@@ -18,7 +18,7 @@ from ocr_tasks.contract import Mode, Operation, PageResult
 from ocr_tasks.errors import EngineFailed, OcrError
 from ocr_tasks.settings import Settings
 from workers.engine import OutOfMemory, PageDone, PageWork, WorkId
-from workers.engine.answers import parse_answer
+from workers.engine.answers import ANSWERS_VERSION, parse_answer
 from workers.engine.deepseek.batching import ContinuousBatch, Ended
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.limits import limits_for
@@ -60,7 +60,8 @@ class DeepSeekEngine:
         self.checkpoint = checkpoint
         self.capacity = limits.slots
         library = f"transformers-{version('transformers')}"
-        self.revision = f"{checkpoint.family}@{checkpoint.revision}+{library}+engine-{ENGINE_VERSION}"
+        versions = f"engine-{ENGINE_VERSION}+answers-{ANSWERS_VERSION}"
+        self.revision = f"{checkpoint.family}@{checkpoint.revision}+{library}+{versions}"
         self._limits = limits
         self._pages: dict[WorkId, Page] = {}
         self._batch: ContinuousBatch | None = ContinuousBatch(checkpoint, limits)
@@ -154,13 +155,10 @@ class DeepSeekEngine:
     def _result(self, page: Page, one: Ended) -> PageResult:
         image, options = page.work.image, page.work.options
         # Special tokens stay: what they mark is for the parser to see. EOS is not among them.
-        text = self.checkpoint.tokenizer.decode(one.tokens, skip_special_tokens=False)
+        text = str(self.checkpoint.tokenizer.decode(list(one.tokens), skip_special_tokens=False))
         answer = parse_answer(text, width=image.width, height=image.height, ended=one.ended, options=options)
         return PageResult(
-            text=answer.text,
-            markdown=answer.markdown,
-            blocks=answer.blocks,
-            flags=answer.flags,
+            **vars(answer),
             vision_tokens=page.vision_tokens,
             text_tokens=len(one.tokens),
             mode=page.mode,

@@ -9,6 +9,7 @@ from ocr_tasks.contract import Mode
 from workers.engine import PageWork
 from workers.engine.deepseek.batching import Request
 from workers.engine.deepseek.checkpoint import Checkpoint
+from workers.engine.deepseek.families import mode_of
 from workers.engine.deepseek.modes import auto_mode
 from workers.engine.deepseek.pixels import views_of
 from workers.engine.deepseek.prompts import most_new_tokens, ngram_ban, prompt_text
@@ -38,10 +39,10 @@ class Preparer:
         """Make a request of a page, in the mode given or, without one, in that of its options."""
         image, options = work.image, work.options
         if mode is None:
-            mode = auto_mode(image, self.family) if options.mode == "auto" else options.mode
+            mode = auto_mode(image, self.family) if options.mode == "auto" else mode_of(options.mode, self.family)
         views = views_of(image, mode, self.family)
         vision_tokens = views.layout.vision_tokens
-        prompt = self._prompt(prompt_text(options.prompt, self.family), vision_tokens)
+        prompt = self._prompt(prompt_text(options.prompt, self.family, options.locate), vision_tokens)
         most = max(1, min(most_new_tokens(self.family), self.room(len(prompt))))
         ban = ngram_ban(options.prompt, self.family)
         return Prepared(mode, vision_tokens, Request(work.id, prompt, views, most, ban))

@@ -36,16 +36,17 @@ def encode(checkpoint: Checkpoint, pages: Sequence[Views]) -> list[Tensor]:
 
 
 def _encode_group(checkpoint: Checkpoint, pages: Sequence[Views]) -> list[Tensor]:
-    weight = checkpoint.model.get_input_embeddings().weight
+    model: Any = checkpoint.model  # the library types its parts as Tensor | Module
+    weight = model.get_input_embeddings().weight
     page = torch.cat([views.page for views in pages]).to(weight.device, weight.dtype)  # (n, 3, side, side)
     tiled: dict[str, Any] = {}
     if pages[0].tiles is not None:
         tiles = [views.tiles for views in pages if views.tiles is not None]
         tiled["pixel_values_local"] = torch.cat(tiles).to(weight.device, weight.dtype)  # (tiles, 3, tile, tile)
         tiled["num_local_patches"] = [len(of_page) for of_page in tiles]
-        if checkpoint.model.config.model_type != "deepseek_ocr2":  # which ends no row with a newline
+        if model.config.model_type != "deepseek_ocr2":  # which ends no row with a newline
             tiled["patches_grid"] = [list(views.layout.grid) for views in pages]
-    found = checkpoint.model.get_image_features(page, return_dict=True, **tiled)
+    found = model.get_image_features(page, return_dict=True, **tiled)
     return list(found.pooler_output)
 
 

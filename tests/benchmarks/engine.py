@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import torch
 
-from tests.benchmarks import engine_cpu, engine_cuda
+from tests.benchmarks import engine_cpu, engine_cuda, engine_host
 from tests.benchmarks.report import table, write_json
 
 
@@ -25,7 +25,7 @@ def main(device: str | None, tiny: bool, path: Path | None) -> None:
     if device == "cuda" or tiny:
         findings = engine_cuda.findings(torch.device(device), tiny=tiny)
     else:
-        findings = engine_cpu.findings()
+        findings = [*engine_cpu.findings(), *engine_host.findings()]
     click.echo(table(findings))
     if path:
         write_json(findings, path)

@@ -105,9 +105,11 @@ def generate_one_by_one(model: Any, requests: Sequence[Request]) -> None:
 
 
 def generate(model: Any, requests: Sequence[Request]) -> Any:
-    ids = torch.tensor([list(request.prompt) for request in requests])
-    pixels = torch.cat([request.page.page for request in requests])  # type: ignore[union-attr]
-    limits = torch.tensor([request.most_new_tokens for request in requests])
+    """The library's texts of requests with prompts of one length."""
+    ids = torch.tensor([list(request.prompt) for request in requests], device=model.device)
+    pages: list[Any] = [request.page for request in requests]
+    pixels = torch.cat([pixels.page for pixels in pages]).to(model.device, model.dtype)
+    limits = torch.tensor([request.most_new_tokens for request in requests], device=model.device)
     return model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),

@@ -112,7 +112,12 @@ def test_pages_come_back_as_generate_reads_them_flagged_ones_after_a_second_read
     family: str, tmp_path: Path
 ) -> None:
     checkpoint = load_checkpoint(write_checkpoint(tmp_path, family))
-    options: list[Any] = [{"prompt": "free"}, {"prompt": "figure", "mode": "small"}, {"prompt": "document"}, {"mode": "auto"}]
+    options: list[Any] = [
+        {"prompt": "free"},
+        {"prompt": "figure", "mode": "small"},
+        {"prompt": "document"},
+        {"mode": "auto"},
+    ]
     works = [work(number, **options[number % 4]) for number in range(8)]
     found = read_all(DeepSeekEngine(checkpoint, limits_of(checkpoint)), works)
     for page in works:

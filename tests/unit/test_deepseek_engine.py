@@ -19,7 +19,7 @@ from tests.generated import FAMILIES, generated
 from tests.pages import grain
 from tests.tiny_checkpoints import write_checkpoint
 from workers.batcher import Batcher
-from workers.engine import OutOfMemory, PageDone, PageWork, WorkId
+from workers.engine import Engine, OutOfMemory, PageDone, PageWork, WorkId
 from workers.engine.answers import parse_answer
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.decoder import Decoder, window_of
@@ -27,6 +27,7 @@ from workers.engine.deepseek.engine import DeepSeekEngine, better_of, load_deeps
 from workers.engine.deepseek.modes import better_mode
 from workers.engine.deepseek.preparing import Preparer
 from workers.engine.deepseek.scheduler import Limits
+from workers.engine.loading import load_engine
 
 CONTEXT = 330
 MOST_NEW_TOKENS = 15  # so that some texts are cut, flagged and read again
@@ -65,7 +66,7 @@ def work(number: int, image: Image.Image | None = None, **options: Any) -> PageW
     return PageWork(WorkId(UUID(int=number), 1, 1), lambda: picture, OcrOptions(**{"mode": "tiny"} | options))
 
 
-def read_all(engine: DeepSeekEngine, works: Sequence[PageWork]) -> dict[WorkId, Any]:
+def read_all(engine: Engine, works: Sequence[PageWork]) -> dict[WorkId, Any]:
     """Admit pages as there is room, step until all have ended; what became of each."""
     waiting, found = list(works), dict[WorkId, Any]()
     inside = 0
@@ -273,6 +274,17 @@ def test_settings_name_the_checkpoint_and_cap_the_capacity(folder: Path) -> None
     found = read_all(engine, [work(number) for number in range(4)])
     assert all(isinstance(result, PageResult) for result in found.values())
     engine.close()
+
+
+def test_a_node_has_it_in_a_process_of_its_own(folder: Path, checkpoint: Checkpoint, monkeypatch: Any) -> None:
+    monkeypatch.undo()  # texts are not cut there
+    environment = {"OCR_ENGINE": "deepseek", "DEEPSEEK_OCR_MODEL_PATH": str(folder), "DEEPSEEK_OCR_BATCH_SIZE": "2"}
+    engine = load_engine(settings_of(environment | {"DEEPSEEK_OCR_GPU_ENABLED": "false"}))
+    page = work(1, prompt="free")
+    found = read_all(engine, [page])[page.id]
+    engine.close()
+    assert engine.revision == DeepSeekEngine(checkpoint, limits_of(checkpoint)).revision
+    assert found.text == read_all(DeepSeekEngine(checkpoint, limits_of(checkpoint)), [page])[page.id].text
 
 
 def test_what_ends_is_told_once(checkpoint: Checkpoint) -> None:

@@ -95,8 +95,10 @@ class Decoder:
         used = self.cached[:slots] + 1
         if self.window is not None:
             used = torch.minimum(used, self.prompts[:slots] + self.window)
-        visible = self.times[:time] < used[:, None]  # (slots, time)
-        return torch.where(visible, 0.0, float("-inf")).to(dtype)[:, None, None]
+        unused = self.times[:time] >= used[:, None]  # (slots, time)
+        # Not `where`: it copies its numbers from the host, which a graph cannot hold.
+        mask = torch.zeros((slots, time), dtype=dtype, device=used.device).masked_fill_(unused, float("-inf"))
+        return mask[:, None, None]
 
     def _layers(self, hidden: Tensor, positions: Tensor, mask: Tensor | None, cache: Any) -> Tensor:
         """(n, time, hidden) through all layers; positions (n or 1, time). No mask: causal."""

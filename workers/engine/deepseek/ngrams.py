@@ -64,7 +64,7 @@ class NgramBans:
     def append(self, tokens: Tensor) -> None:
         """The newest token (n,) of each of the first n slots."""
         recent, matched = self.recent[: len(tokens)], self.matched[: len(tokens)]
-        matched.copy_(torch.where(recent == tokens[:, None], matched + 1, 0))
+        matched.add_(1).masked_fill_(recent != tokens[:, None], 0)
         recent.copy_(torch.cat([tokens[:, None], recent[:, :-1]], dim=1))
 
     def apply(self, logits: Tensor) -> Tensor:
@@ -73,5 +73,5 @@ class NgramBans:
         recent = self.recent[:n]  # (n, distance): the token that followed the earlier occurrence
         banned = (self.matched[:n] >= self.needed[:n]) & (self.distance <= self.reach[:n])  # (n, distance)
         banned &= (recent[:, :, None] != self.allowed[:n]).all(-1)
-        penalty = torch.where(banned, float("-inf"), 0.0)
-        return logits.scatter_add(1, recent.clamp(min=0), penalty.to(logits.dtype))
+        penalty = torch.zeros_like(recent, dtype=logits.dtype).masked_fill_(banned, float("-inf"))
+        return logits.scatter_add(1, recent.clamp(min=0), penalty)

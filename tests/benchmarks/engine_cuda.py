@@ -66,7 +66,8 @@ def findings(device: torch.device, *, tiny: bool) -> list[Finding]:
     with torch.no_grad():
         model.lm_head.weight[model.config.text_config.eos_token_id] = 0  # texts end at their limit
     limits = limits_for(model, most_slots=max(scale.sequences))
-    batch = ContinuousBatch(SimpleNamespace(model=model, family="deepseek-ocr"), limits)
+    checkpoint: Any = SimpleNamespace(model=model, family="deepseek-ocr")
+    batch = ContinuousBatch(checkpoint, limits)
     bandwidth = copy_bandwidth(device, scale.copied)
     per_slot = slot_bytes(model.config.text_config, limits.slot_tokens, model.dtype) / GIB
     return [

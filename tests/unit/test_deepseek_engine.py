@@ -19,7 +19,7 @@ from tests.generated import FAMILIES, generated
 from tests.pages import grain
 from tests.tiny_checkpoints import write_checkpoint
 from workers.batcher import Batcher
-from workers.engine import Engine, OutOfMemory, PageDone, PageWork, WorkId
+from workers.engine import DeviceLost, Engine, OutOfMemory, PageDone, PageWork, WorkId
 from workers.engine.answers import parse_answer
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.decoder import Decoder, window_of
@@ -240,16 +240,29 @@ def test_running_out_of_memory_halves_the_capacity_and_lets_everything_go(
     assert {page: result.text for page, result in after.items()} == {page: r.text for page, r in before.items()}
 
 
-def test_a_page_too_large_even_alone_is_an_error_of_its_own(
+def test_a_page_too_large_even_alone_leaves_room_for_one(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hungry(0, monkeypatch)
     engine = DeepSeekEngine(checkpoint, limits_of(checkpoint, slots=1))
     engine.admit([work(0)])
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(OutOfMemory):
         read_all_held(engine, 1)
     assert engine.capacity == 1
     assert engine.step() == []
+
+
+def test_an_error_that_the_device_does_not_survive_says_so(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered", 710)
+
+    monkeypatch.setattr(Decoder, "_layers", broken)
+    engine = DeepSeekEngine(checkpoint, limits_of(checkpoint))
+    engine.admit([work(0)])
+    with pytest.raises(DeviceLost, match="device-side assert"):
+        read_all_held(engine, 1)
 
 
 def test_through_the_batcher_every_page_is_answered_and_a_withdrawn_one_is_evicted(checkpoint: Checkpoint) -> None:

@@ -16,8 +16,8 @@ from ocr_tasks.errors import OcrError, OperationUnavailable
 from ocr_tasks.settings import Settings
 from tests.simulated import HANGS, KILLS, RAISES, REFUSES, Costs, SimulatedEngine
 from workers.batcher import Batcher
-from workers.engine import OutOfMemory, PageDone, PageWork, WorkId
-from workers.engine.apart import ApartEngine, EngineGone, EngineRaised
+from workers.engine import DeviceLost, OutOfMemory, PageDone, PageWork, WorkId
+from workers.engine.apart import ApartEngine, EngineRaised
 
 HUNGRY = 205
 HERE = "tests.unit.test_engine_apart"
@@ -110,7 +110,7 @@ def test_an_evicted_page_does_not_come_back() -> None:
 
 def test_the_death_of_its_process_is_the_end_of_the_node(engine: ApartEngine) -> None:
     engine.admit([work(1, KILLS)])
-    with pytest.raises(EngineGone, match="ended with status -9"):
+    with pytest.raises(DeviceLost, match="ended with status -9"):
         outcomes(engine, 1)
 
 
@@ -121,7 +121,7 @@ def test_while_a_step_hangs_there_it_hangs_here_and_the_process_dies_with_the_li
         with pytest.raises(TimeoutError):
             step.result(3)
         engine.close()
-        assert isinstance(step.exception(10), EngineGone)
+        assert isinstance(step.exception(10), DeviceLost)
     assert engine._process.returncode == 0
 
 

@@ -55,12 +55,19 @@ class OutOfMemory(Exception):
     """The device has no room for what is in the engine: raised by `step` after it halved its `capacity`."""
 
 
+class DeviceLost(Exception):
+    """The device, or what this process holds on it, is beyond repair (a fatal CUDA error): raised by `step` or `admit`.
+
+    The process ends at once, like one whose device hangs, and whoever supervises it starts a fresh one.
+    """
+
+
 class Engine(Protocol):
     """What the batcher drives, always from one thread.
 
     Pages admitted come back from some later `step`, each once, unless they were evicted. When `step` raises, the
     engine must hold nothing any more: the batcher admits what was in it again, one page at a time; after OutOfMemory as
-    many at a time as the engine now says it can hold.
+    many at a time as the engine now says it can hold, which must be less than before. DeviceLost ends the process.
     """
 
     name: str

@@ -28,16 +28,12 @@ from PIL import Image
 from ocr_tasks.contract import OcrOptions, Operation, Priority
 from ocr_tasks.logs import configure_logs
 from ocr_tasks.settings import Settings
-from workers.engine import Engine, OutOfMemory, PageDone, PageWork, WorkId
+from workers.engine import DeviceLost, Engine, OutOfMemory, PageDone, PageWork, WorkId
 
 log = structlog.get_logger(__name__)
 
 ALIVE_S = 0.2  # a busy engine reports at least so often; a step that takes longer, when it ends
 CLOSE_S = 10.0
-
-
-class EngineGone(BaseException):
-    """The engine's process died: as when an engine in this process had taken it along, the node is over."""
 
 
 class EngineRaised(Exception):
@@ -89,7 +85,7 @@ class ApartEngine:
     """Loads an engine in a child process and speaks for it; loader: `module:function`, called with the settings.
 
     A step waits for the next report. One that never comes is for the batcher's watchdog, whose end of this process is
-    the end of the child too. Raises what the loader raises.
+    the end of the child too; the child's own end is a lost device. Raises what the loader raises.
     """
 
     def __init__(self, settings: Settings, loader: str) -> None:
@@ -103,12 +99,20 @@ class ApartEngine:
         self._socket = ours
         self._link = Connection(os.dup(ours.fileno()))
         self._raised: Exception | None = None
-        self._send((settings, loader))
-        ready = self._receive()
-        if isinstance(ready, BaseException):
+        self.name, self.revision, self.operations, self.capacity = self._loaded(settings, loader)
+
+    def _loaded(self, settings: Settings, loader: str) -> Ready:
+        try:
+            self._send((settings, loader))
+            ready = self._receive()
+            if isinstance(ready, Exception):
+                raise ready
+            assert isinstance(ready, Ready)
+        except BaseException:
+            self._process.kill()  # it may be loading still, and would not look up
             self.close()
-            raise ready
-        self.name, self.revision, self.operations, self.capacity = ready
+            raise
+        return ready
 
     def admit(self, works: Sequence[PageWork]) -> None:
         self._send(Admit([sent(work) for work in works]))
@@ -155,10 +159,10 @@ class ApartEngine:
         except (EOFError, OSError) as error:
             raise self._gone() from error
 
-    def _gone(self) -> EngineGone:
+    def _gone(self) -> DeviceLost:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(CLOSE_S)
-        return EngineGone(f"the engine's process ended with status {self._process.returncode}")
+        return DeviceLost(f"the engine's process ended with status {self._process.returncode}")
 
 
 def sent(work: PageWork) -> SentWork:
@@ -224,7 +228,11 @@ class Loop:
             done = list(self.engine.step())
         except Exception as error:
             # Its own type may be unknown to the node, or not survive the way.
-            raised = error if isinstance(error, OutOfMemory) else EngineRaised(f"{type(error).__name__}: {error}")
+            raised = (
+                error
+                if isinstance(error, OutOfMemory | DeviceLost)
+                else EngineRaised(f"{type(error).__name__}: {error}")
+            )
             log.exception("engine_raised_apart", pages=len(self.held))
             self.held.clear()
             self._report([], raised)

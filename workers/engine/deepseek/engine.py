@@ -17,7 +17,7 @@ from PIL import Image
 from ocr_tasks.contract import Mode, Operation, PageResult
 from ocr_tasks.errors import EngineFailed, OcrError
 from ocr_tasks.settings import Settings
-from workers.engine import OutOfMemory, PageDone, PageWork, WorkId
+from workers.engine import DeviceLost, OutOfMemory, PageDone, PageWork, WorkId
 from workers.engine.answers import ANSWERS_VERSION, parse_answer
 from workers.engine.deepseek.batching import ContinuousBatch, Ended
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
@@ -78,7 +78,9 @@ class DeepSeekEngine:
             ended = [self._finished(one) for one in self.batch.step()]
             return [*refused, *(done for done in ended if done)]
         except BaseException as error:
-            if not is_out_of_memory(error) or self.capacity == 1:
+            if isinstance(error, torch.AcceleratorError):
+                raise DeviceLost(str(error)) from error
+            if not is_out_of_memory(error):
                 self._clear()
                 raise
             log.warning("device_out_of_memory", capacity=self.capacity, error=str(error))
@@ -176,11 +178,11 @@ class DeepSeekEngine:
         self.evict(list(self._pages))
 
     def _halve(self) -> None:
-        """Give everything back and go on with half the slots."""
+        """Give everything back and go on with half the slots; with one it stays at that."""
         self._clear()
         self._batch = None
         free_device()
-        self.capacity //= 2
+        self.capacity = max(1, self.capacity // 2)
         self._limits = replace(self._limits, slots=self.capacity)
         self._batch = ContinuousBatch(self.checkpoint, self._limits)
 

@@ -28,6 +28,9 @@ test: $(VENV)/.dev ## Run the tests, two files at a time (PYTEST="-k word" choos
 bench: $(VENV)/.dev ## Measure the spine (close everything else first; BENCH="batcher --json FILE")
 	@$(RUN) tests.benchmarks $(BENCH)
 
+bench-engine: $(VENV)/.dev ## Measure the engine deepseek, on the GPU where there is one (BENCH="--tiny --json FILE")
+	@$(RUN) tests.benchmarks.engine $(BENCH)
+
 soak: $(VENV)/.dev ## Run what takes long: chaos, and whether anything grows (MINUTES=10 each)
 	@$(RUN) tests.soak.chaos --minutes $(MINUTES)
 	@$(RUN) tests.soak.growth --minutes $(MINUTES)
@@ -85,4 +88,4 @@ if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 fi
 endef
 
-.PHONY: help venv install demo up test bench soak check format constraints clean
+.PHONY: help venv install demo up test bench bench-engine soak check format constraints clean

@@ -14,9 +14,10 @@ def load_engine(settings: Settings) -> Engine:
 
         return RapidEngine(cpu_threads=settings.cpu_threads)
     if settings.engine == "deepseek":
-        from workers.engine.deepseek.engine import load_deepseek
+        from workers.engine.apart import ApartEngine
 
-        return load_deepseek(settings)
+        # In its own process: see there what the node's threads would cost its loop.
+        return ApartEngine(settings, "workers.engine.deepseek.engine:load_deepseek")
     if settings.engine == "endpoint":
         from workers.engine.endpoint import EndpointEngine
 

@@ -1,4 +1,4 @@
-"""The commands that need the workers' packages: `worker engine|gpu|prepare|reconcile`, `model`, `up`, `read`, `demo`."""
+"""The commands that need the workers' packages: `worker`, `model`, `up`, `read`, `demo`."""
 
 from __future__ import annotations
 

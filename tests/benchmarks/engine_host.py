@@ -29,6 +29,7 @@ from tests.benchmarks.report import Finding, interleaved
 from tests.conftest import settings_of
 from tests.documents import encoded
 from tests.stack import until
+from workers.announcer import Announcer
 from workers.engine import Engine, PageDone, PageWork, WorkId
 from workers.engine.apart import ApartEngine
 from workers.engine.deepseek.batching import ContinuousBatch, Request
@@ -138,7 +139,7 @@ def loaded(engine: Engine, runtime: Runtime, job_id: UUID) -> float:
     """Text tokens a second of the same loop under a node whose task threads read the pages of a job."""
     counter = Counter(Path(os.environ[COUNTER]))
     counter.tokens = 0
-    node = Node(runtime, engine, "bench@here", on_hang=print)
+    node = Node(runtime, engine, Announcer(runtime.db, "bench@here", engine.name), on_hang=print)
     numbers, over = itertools.count(1), threading.Event()
 
     def task() -> None:

@@ -75,7 +75,7 @@ def parsing(subject: str, limits: Limits) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = limits.max_page_pixels
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.max_page_pixels
         try:
             yield
         except MemoryError:
@@ -88,6 +88,8 @@ def parsing(subject: str, limits: Limits) -> Iterator[None]:
                 raise
             log.info("source_not_parsed", subject=subject, error=f"{type(error).__name__}: {error}"[:500])
             raise BrokenSource(f"{subject} is damaged, cut off or of a variant that cannot be read.") from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
 
 
 def require_size(subject: str, width: int, height: int, limits: Limits) -> None:

@@ -247,6 +247,17 @@ def cut(path: Path, to: int) -> None:
     path.write_bytes(path.read_bytes()[:to])
 
 
+def overlap(path: Path) -> None:
+    """Let a tensor lie where another does, in the header only."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    one, other = "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.v_proj.weight"
+    header[one]["data_offsets"] = header[other]["data_offsets"]
+    written = json.dumps(header).encode()
+    path.write_bytes(len(written).to_bytes(8, "little") + written + content[8 + length :])
+
+
 def with_language(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_text())
     change(folder / "config.json", language_config={**config["language_config"], **changes})
@@ -266,6 +277,7 @@ DAMAGES: list[tuple[Damage, str]] = [
     (lambda f: cut(shard(f), 5), "model-00001-of-000001.safetensors: no safetensors header"),
     (lambda f: shard(f).write_bytes(shard(f).read_bytes() + b"more"), "safetensors: damaged: it has"),
     (lambda f: shard(f).write_bytes(b"\x20" + bytes(7) + b"{" + bytes(60)), "no safetensors header, or a damaged one"),
+    (lambda f: overlap(shard(f)), "safetensors: damaged: model.layers.0.self_attn."),
     (lambda f: shard(f).unlink(), "model-00001-of-000001.safetensors: missing"),
     (lambda f: (f / INDEX).unlink(), "model.safetensors: missing"),
     (lambda f: change(f / INDEX, weight_map={"lm_head.weight": "../secret"}), "'../secret' is not the name of a file"),

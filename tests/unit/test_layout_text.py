@@ -6,7 +6,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from workers.layout.blocks import Block
-from workers.layout.lines import Box, Line, split_wide
+from workers.layout.cells import cut_apart
+from workers.layout.lines import Box, Line
 from workers.layout.markdown import render
 from workers.layout.spacing import mend
 from workers.layout.words import joined, numeric
@@ -66,7 +67,7 @@ def test_digits_inside_words_and_letters_inside_numbers_are_mended(read: str, me
 
 
 def test_a_line_is_cut_at_a_gap_wider_than_a_space() -> None:
-    parts = split_wide(spread("Total 12.50", {5: 2.0}), 0.75)
+    parts = cut_apart([spread("Total 12.50", {5: 2.0})])
     assert [part.text for part in parts] == ["Total", "12.50"]
     assert parts[0].box.x2 < parts[1].box.x1
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from typing import Protocol, TypeVar
-
-WIDE_SPACE = 1.6  # of the usual step from letter to letter
 
 
 @dataclass(frozen=True)
@@ -135,17 +132,3 @@ def _part(line: Line, start: int, end: int, left: float, right: float) -> list[L
     places = line.places[start + before : start + len(text.rstrip())]
     gaps = tuple(gap for gap in line.gaps if left <= gap[0] and gap[1] <= right)
     return [Line(box, text.strip(), line.score, places, gaps, line.size, line.weight)]
-
-
-def split_wide(line: Line, ems: float) -> list[Line]:
-    """Cut a line at every stretch wider than `ems` times its type: too wide for a space between words.
-
-    Where all letters are as wide as an m, so are the spaces.
-    """
-    if len(line.places) != len(line.text):
-        return [line]
-    least = ems * line.em
-    if line.text.isascii() and len(line.places) > 2:
-        least = max(least, WIDE_SPACE * median(after - before for before, after in pairwise(line.places)))
-    wide = [gap for gap in line.gaps if gap[1] - gap[0] > least and line.box.x1 < gap[0] and gap[1] < line.box.x2]
-    return split_at(line, wide) if wide else [line]

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from ocr_tasks.contract import Block, OcrOptions, PageResult
 from workers.layout.blocks import Block as Made
 from workers.layout.blocks import blocks_of, usual_type
-from workers.layout.lines import Box, Line, in_rows, split_wide
+from workers.layout.cells import cut_apart, joined_again
+from workers.layout.lines import Box, Line, in_rows
 from workers.layout.markdown import render
 from workers.layout.order import Order
 from workers.layout.pieces import Figure, Frame, Group, Piece, hull
 from workers.layout.rules import Rules, frames, grids
 from workers.layout.spacing import mend
+from workers.layout.stripes import stripes, without
 from workers.layout.tables import inside, ruled_table
-
-TOO_WIDE = 0.75  # of an em: the widest space between two words
 
 
 def arrange(
@@ -62,8 +62,11 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
         if table:
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
-    parts += [part for line in rest for part in split_wide(line, TOO_WIDE)]
-    return Order(em, rules, tables).groups(framed(parts, frames(rules)))
+    parts += cut_apart(joined_again(rest))
+    boxes = frames(rules)
+    striped = stripes(boxes, parts, em)
+    boxes = [box for box in boxes if box not in striped]
+    return Order(em, without(rules, striped), tables).groups(framed(parts, boxes))
 
 
 def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:

@@ -1,0 +1,154 @@
+"""Bands: rows that a clear gutter runs along, so that they are columns, or the cells of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from workers.layout.gutters import between, gaps, outside, union
+from workers.layout.lines import Line
+from workers.layout.pieces import Piece, hull
+from workers.layout.tables import Span, column_of, wraps
+
+Row = list[Piece]
+LEAST_GUTTER = 0.8  # of an em
+ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
+BIG_TYPE = 1.2  # of an em: a heading's
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Finds bands on one page. `em`: the size of its usual type, in pixels."""
+
+    em: float
+
+    def gutters(self, rows: Sequence[Row]) -> list[Span]:
+        """The stretches, left to right, that no piece of any row covers, if they are wide enough for columns."""
+        return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
+
+    def find(self, rows: list[Row]) -> tuple[int, int] | None:
+        """The rows, from one up to another, that the tallest clear gutter runs along; None if there are none."""
+        best: tuple[int, int, Span] | None = None
+        most = 0.0
+        for start in range(len(rows)):
+            taken: list[Span] = []
+            free: list[Span] = []
+            for end in range(start, len(rows) + 1):
+                grown = (
+                    union([*taken, *((piece.box.x1, piece.box.x2) for piece in rows[end])]) if end < len(rows) else []
+                )
+                left = between(grown)
+                for gap in free:
+                    if gap not in left:
+                        worth = self._worth(rows[start:end], gap)
+                        if worth > most:
+                            best, most = (start, end, gap), worth
+                taken, free = grown, [gap for gap in left if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
+                if end > start and not free:
+                    break
+        if best is None:
+            return None
+        return self._trimmed(rows, self._side_by_side(rows, self._grown(rows, *best), best[2]))
+
+    def _worth(self, rows: list[Row], gap: Span) -> float:
+        """How tall and clear a gutter is, in square pixels; 0 when it has less than two lines on a side."""
+        left = [piece for row in rows for piece in row if piece.box.x2 <= gap[0] + 1]
+        right = [piece for row in rows for piece in row if piece.box.x1 >= gap[1] - 1]
+        if not all(len(side) > 1 or any(not isinstance(piece, Line) for piece in side) for side in (left, right)):
+            return 0.0
+        if hull(left).overlap_y(hull(right)) < 1.9 * self.em:
+            return 0.0
+        beside = sum(high - low for low, high in self._beside(left, right))
+        if beside < 1.9 * self.em:
+            return 0.0
+        return beside * min(gap[1] - gap[0], ENOUGH_GUTTER * self.em)
+
+    def _beside(self, left: Sequence[Piece], right: Sequence[Piece]) -> list[Span]:
+        """The stretches, top to bottom, where both sides have something; the space between lines counts as full."""
+        full = [
+            union([(piece.box.y1 - 0.5 * self.em, piece.box.y2 + 0.5 * self.em) for piece in side])
+            for side in (left, right)
+        ]
+        both = [(max(low, other[0]), min(high, other[1])) for low, high in full[0] for other in full[1]]
+        return sorted((low, high) for low, high in both if low < high)
+
+    def _side_by_side(self, rows: list[Row], band: tuple[int, int], gutter: Span) -> tuple[int, int]:
+        """A band without the rows before and after, where now one side has something and now the other."""
+        start, end = band
+        middle = (gutter[0] + gutter[1]) / 2
+        pieces = [piece for row in rows[start:end] for piece in row]
+        left, right = ([piece for piece in pieces if (piece.box.middle[0] < middle) == side] for side in (True, False))
+        beside = self._beside(left, right)
+        if not beside:
+            return band
+        before = [row for row in rows[start:end] if hull(row).middle[1] < beside[0][0]]
+        after = [row for row in rows[start:end] if hull(row).middle[1] > beside[-1][1]]
+        return start + _beyond(before[::-1], middle), end - _beyond(after, middle)
+
+    def _grown(self, rows: list[Row], start: int, end: int, gutter: Span) -> tuple[int, int]:
+        """A band with the rows over and under it that leave most of its gutter free."""
+        least = max(LEAST_GUTTER * self.em, 0.6 * min(gutter[1] - gutter[0], 2 * ENOUGH_GUTTER * self.em))
+        for step in (1, -1):
+            while 0 <= (at := end if step > 0 else start - 1) < len(rows):
+                left = between(union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)]))
+                widest = max(left, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
+                if widest[1] - widest[0] >= least:
+                    gutter = widest
+                elif not self._same_columns(rows[start:end], rows[at]):
+                    break
+                start, end = (start, end + 1) if step > 0 else (start - 1, end)
+        return start, end
+
+    def _same_columns(self, band: list[Row], row: Row) -> bool:
+        """Whether a row with cells keeps all the gutters of a band with at least three columns."""
+        gutters = len(self.gutters(band))
+        return gutters >= 2 and len(row) > 1 and len(self.gutters([*band, row])) == gutters
+
+    def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
+        """A band without the headings and the bars that stand over and under it."""
+        start, end = band
+        while start < end and self._apart(rows[start], rows[start + 1 : end]):
+            start += 1
+        while start < end and self._apart(rows[end - 1], rows[start : end - 1][::-1]):
+            end -= 1
+        return (start, end) if end - start > 1 or (start < end and len(rows[start]) > 1) else None
+
+    def _apart(self, row: Row, rest: list[Row]) -> bool:
+        """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
+        big = [piece for piece in row if self._big(piece)]
+        if len(rest) < 2 or len(row) == 1:
+            return len(big) == len(row)
+        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
+
+    def _crosses(self, row: Row, rest: list[Row]) -> bool:
+        return len(self.gutters([row, *rest])) < len(self.gutters(rest))
+
+    def _running(self, rows: list[Row]) -> bool:
+        """Whether at least two columns of a band are running text."""
+        spans = outside(self.gutters(rows), hull([piece for row in rows for piece in row]))
+        lines = [piece for row in rows for piece in row if isinstance(piece, Line)]
+        return sum(wraps([line for line in lines if column_of(line.box, spans) == at]) for at in range(len(spans))) >= 2
+
+    def _bar(self, row: Row, rest: list[Row]) -> bool:
+        """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""
+        near = [piece for some in rest[:3] for piece in some]
+        if len(row) < 3 or hull(row).overlap_y(hull(rest[0])) > -self.em:
+            return False
+        spans = outside(self.gutters(rest), hull([*row, *(piece for some in rest for piece in some)]))
+        columns = [column_of(piece.box, spans) for piece in row]
+        crossed = (
+            any(piece.box.x1 < left.box.x2 and right.box.x1 < piece.box.x2 for piece in near)
+            for (left, at), (right, to) in pairwise(zip(row, columns, strict=True))
+            if at == to
+        )
+        return len(set(columns)) > 1 and any(crossed)
+
+    def _big(self, piece: Piece) -> bool:
+        return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em
+
+
+def _beyond(rows: Sequence[Row], middle: float) -> int:
+    """How many rows are left from the first one on that stands on another side of the middle than those before it."""
+    sides = [hull(row).middle[0] < middle for row in rows]
+    return len(sides) - next((at for at, side in enumerate(sides) if side != sides[0]), len(sides))

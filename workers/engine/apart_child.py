@@ -23,6 +23,10 @@ from workers.engine.apart import ALIVE_S, Admit, Ask, EngineRaised, Evict, Ready
 log = structlog.get_logger(__name__)
 
 
+class PageGone(Exception):
+    """A page was evicted before it was looked at."""
+
+
 class Loop:
     """Steps an engine for as long as it holds pages; takes what the node sends in between."""
 
@@ -104,11 +108,18 @@ def main(descriptor: int) -> None:
 
 
 def received(work: SentWork) -> PageWork:
-    """The page again."""
-    mode, size, pixels = work.image
+    """The page again; its pixels are opened now, because the node lets go of them with the page."""
+    mode, size, path = work.image
+    try:
+        file, missing = open(path, "rb", buffering=0), None  # noqa: SIM115, PTH123
+    except OSError as error:
+        file, missing = None, error
 
     def load() -> Image.Image:
-        return Image.frombytes(mode, size, pixels)
+        if file is None:
+            raise PageGone(f"its pixels are not there any more: {missing}")
+        with file:
+            return Image.frombuffer(mode, size, file.readall(), "raw", mode, 0, 1)
 
     return PageWork(work.id, load, work.options, work.operations, work.priority, work.alone)
 

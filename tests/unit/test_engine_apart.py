@@ -39,7 +39,7 @@ def simulated(settings: Settings) -> SimulatedEngine:
 
 
 def slow(settings: Settings) -> SimulatedEngine:
-    return SimulatedEngine(Costs(capacity=4, step_s=1.0))
+    return SimulatedEngine(Costs(capacity=4, step_s=0.5))
 
 
 def unable(settings: Settings) -> SimulatedEngine:
@@ -119,7 +119,7 @@ def test_while_a_step_hangs_there_it_hangs_here_and_the_process_dies_with_the_li
     with ThreadPoolExecutor(1) as thread:
         step = thread.submit(lambda: outcomes(engine, 1))
         with pytest.raises(TimeoutError):
-            step.result(3)
+            step.result(2)
         engine.close()
         assert isinstance(step.exception(10), DeviceLost)
     assert engine._process.returncode == 0

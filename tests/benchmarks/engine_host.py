@@ -159,7 +159,9 @@ def loaded(engine: Engine, runtime: Runtime, job_id: UUID, pages: list[float]) -
     pages: gets the number of those that were stored in a second.
     """
     counter, stored = Counter(Path(os.environ[COUNTER])), itertools.count()
-    node = Node(runtime, engine, Announcer(runtime.db, "bench@here", engine.name), on_hang=print)
+    announcer = Announcer(runtime.db, "bench@here", engine.name)
+    announcer.start()
+    node = Node(runtime, engine, announcer, on_hang=print)
     numbers, over = itertools.count(1), threading.Event()
 
     def task() -> None:
@@ -180,6 +182,7 @@ def loaded(engine: Engine, runtime: Runtime, job_id: UUID, pages: list[float]) -
     for thread in threads:
         thread.join()
     node.close()
+    announcer.close()
     pages.append((pages_after - pages_before - 1) / elapsed)
     return rate(before, after, elapsed)
 

@@ -8,7 +8,7 @@ from workers.engine import Engine
 
 
 def load_engine(settings: Settings) -> Engine:
-    """Import and build the engine of OCR_ENGINE; raises OperationUnavailable for one that this version lacks."""
+    """Import and build the engine of OCR_ENGINE; raises OperationUnavailable for one that there is not."""
     if settings.engine == "rapid":
         from workers.engine.rapid import RapidEngine
 
@@ -22,4 +22,4 @@ def load_engine(settings: Settings) -> Engine:
         from workers.engine.endpoint import EndpointEngine
 
         return EndpointEngine(settings)
-    raise OperationUnavailable(f"OCR_ENGINE={settings.engine}: this version has the engine rapid only.")
+    raise OperationUnavailable(f"OCR_ENGINE={settings.engine}: there is no such engine.")

@@ -146,8 +146,10 @@ class Order:
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
         big = [piece for piece in row if self._big(piece)]
-        if len(rest) < 2 or len(row) == 1:
+        if len(rest) < 2:
             return len(big) == len(row)
+        if len(row) == 1:  # a heading, or the last line of what runs over all columns
+            return bool(big) or (self._crosses(row, rest) and self._running(rest))
         return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
 
     def _crosses(self, row: Row, rest: list[Row]) -> bool:

@@ -13,6 +13,8 @@ from workers.layout.words import MARKER, joined, labelled, numeric
 
 Span = tuple[float, float]
 FAR = 8.0  # ems: wider than the columns of most tables stand apart
+PIECES = 2.5  # ems: wider than the spaces of a line set flush in a narrow column
+SAME_ROW = 0.9  # ems between the middles of rows, below which there is no room for two: a cell set beside a wrapped one
 
 
 def ruled_table(grid: Grid, lines: Sequence[Line]) -> Table | None:
@@ -75,7 +77,8 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     """For each row of lines, whether it goes on with the table row above it; the first `sure` rows are the table's.
 
     Rows of a table stand further apart than the lines of a wrapped cell; where they do not, a row without a first cell
-    goes on with cells that are full to their edge. Rows that reach into each other are one.
+    goes on with cells that are full to their edge. Rows closer than type is high are one; the boxes around short words
+    are too high to tell by.
     """
     if not rows:
         return []
@@ -92,7 +95,7 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
         goes_on = goes_on and not any(numeric(line.text) or MARKER.match(line.text) for line in row)
         if not apart and at < len(inner):
             goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
-        goes_on = goes_on or boxes[at].overlap_y(boxes[at + 1]) > 0.25 * row[0].em
+        goes_on = goes_on or pitches[at] < SAME_ROW * row[0].em
         answers.append(goes_on)
         filled = filled | here if goes_on else here
     return answers
@@ -146,16 +149,17 @@ def aligned_share(columns: Sequence[Sequence[Line]]) -> float:
 
 
 def wraps(column: Sequence[Line]) -> bool:
-    """Whether the lines of a column run on like the lines of a paragraph."""
-    if len(column) < 3:
+    """Whether the rows of a column run on like the lines of a paragraph; lines set flush may have come in pieces."""
+    rows = in_rows(column)
+    if len(rows) < 3:
         return False
-    ordered = sorted(column, key=lambda line: line.box.y1)
-    width = around([line.box for line in ordered]).width
-    em = median(line.em for line in ordered)
-    if width < 6 * em or sum(numeric(line.text) for line in ordered) > 0.3 * len(ordered):
+    boxes = [around([line.box for line in row]) for row in rows]
+    em, width = median(line.em for line in column), around(boxes).width
+    if width < 6 * em or sum(numeric(line.text) for line in column) > 0.3 * len(column):
         return False
-    full = sum(line.box.width > 0.7 * width for line in ordered[:-1]) / (len(ordered) - 1)
-    lower = sum(line.text[:1].islower() for line in ordered[1:]) / (len(ordered) - 1)
+    whole = [all(right.box.x1 - left.box.x2 < PIECES * em for left, right in pairwise(row)) for row in rows]
+    full = sum(box.width > 0.7 * width and one for box, one in zip(boxes[:-1], whole, strict=False)) / (len(rows) - 1)
+    lower = sum(row[0].text[:1].islower() for row in rows[1:]) / (len(rows) - 1)
     return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
 
 

@@ -28,6 +28,7 @@ Row = list[Piece]
 LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
+OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,25 @@ class Order:
         if band is None:
             return self._flow(rows)
         start, end = band
+        heading = self._heading_across(rows, start, end)
+        if heading is not None:
+            return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
+
+    def _heading_across(self, rows: list[Row], start: int, end: int) -> int | None:
+        """Where in a band a heading belongs to all columns: alone in its row, all of them stop over it and go on under.
+
+        Beside a heading of one column the others have text, or at most the gap between two paragraphs.
+        """
+        for at in range(start + 1, end - 1):
+            if len(rows[at]) > 1 or not self._big(rows[at][0]):
+                continue
+            over, under, box = rows[start:at], rows[at + 1 : end], rows[at][0].box
+            top, bottom = hull(_pieces(over)).y2, hull(_pieces(under)).y1
+            free = top - 0.3 * self.em < box.y1 and box.y2 < bottom + 0.3 * self.em
+            if free and bottom - top > box.height + self.em and all(self._gutters(part) for part in (over, under)):
+                return at
+        return None
 
     def _band(self, rows: list[Row]) -> tuple[int, int] | None:
         """The rows, from one up to another, that the tallest clear gutter runs along."""
@@ -137,11 +156,25 @@ class Order:
     def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
         """A band without the headings and the bars that stand over and under it."""
         start, end = band
-        while start < end and self._apart(rows[start], rows[start + 1 : end]):
-            start += 1
-        while start < end and self._apart(rows[end - 1], rows[start : end - 1][::-1]):
-            end -= 1
+        while off := self._off(rows[start:end]):
+            start += off
+        while off := self._off(rows[start:end][::-1]):
+            end -= off
         return (start, end) if end - start > 1 or (start < end and len(rows[start]) > 1) else None
+
+    def _off(self, rows: list[Row]) -> int:
+        """How many rows on this side of a band are no part of its columns; the half next to a row tells these.
+
+        What runs over all columns, as a footnote does, may have more than one row.
+        """
+        half = max(3, len(rows) // 2)
+        if rows and self._apart(rows[0], rows[1 : 1 + half]):
+            return 1
+        for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
+            rest = rows[at + 1 : at + 1 + half]
+            if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
+                return at + 1
+        return 0
 
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
@@ -256,6 +289,10 @@ class Order:
             return self.groups(piece.pieces)
         assert isinstance(piece, Table | Figure)
         return [piece]
+
+
+def _pieces(rows: list[Row]) -> Row:
+    return [piece for row in rows for piece in row]
 
 
 def _only_frames(row: Row) -> bool:

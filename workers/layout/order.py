@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +21,7 @@ from workers.layout.tables import (
     fits,
     listed,
     runs,
+    separate,
     wraps,
 )
 from workers.layout.words import numeric
@@ -28,6 +30,8 @@ Row = list[Piece]
 LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
+NO_LINK = re.compile(r"[\d@:：]")
+OVER_IMPRINT = 12  # ems from the links of a web page to its imprint
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
 
 
@@ -38,6 +42,7 @@ class Order:
     em: float
     rules: Rules
     tables: bool = True
+    imprint: float | None = None  # the y of the line that says who holds the rights in a web page
 
     def groups(self, pieces: Sequence[Piece]) -> list[Group]:
         """The pieces in reading order, put together to what is read in one go."""
@@ -65,7 +70,10 @@ class Order:
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
         """Whether the gutters on both sides of a rule are not those of one table."""
-        if len(above[-1]) > 1 and len(below[0]) > 1 and not self._fewer(above[-1:], below[:1]):
+        over = above[-1:]
+        if len(over[0]) == 1 < len(above) and hull(above[-2]).overlap_y(hull(over[0])) > -0.5 * self.em:
+            over = above[-2:-1]  # the last row goes on with a wrapped cell
+        if len(over[0]) > 1 and len(below[0]) > 1 and not self._fewer(over, below[:1]):
             return False
         return bool(self._gutters(above[-3:] + below[:3])) and self._fewer(above[-3:], below[:3])
 
@@ -231,6 +239,9 @@ class Order:
         groups: list[Group] = []
         for run in runs(rows, self.em, BIG_TYPE * self.em):
             middle = beside(run, self._gutters([list(row) for row in run]), self.em)
+            if middle is None and (columns := self._separate(run)):
+                groups += [group for column in columns for group in self.groups(column)]
+                continue
             if middle is None:
                 groups += self._table(run)
                 continue
@@ -238,6 +249,28 @@ class Order:
             groups += self.groups([line for line in pieces if line.box.x1 < middle])
             groups += self.groups([line for line in pieces if line.box.x1 > middle])
         return groups
+
+    def _separate(self, rows: list[list[Line]]) -> list[list[Line]]:
+        """The columns of rows, when each is a list of its own; else none."""
+        spans = self._spans(rows)
+        columns = [[line for row in rows for line in row if column_of(line.box, spans) == at] for at in range(len(spans))]
+        if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
+            return []
+        return columns if separate(columns, rows, spans) or self._links(columns) else []
+
+    def _links(self, columns: list[list[Line]]) -> bool:
+        """Whether columns are the links over the imprint of a web page: without numbers, and near it."""
+        lines = [line for column in columns for line in column]
+        room = (self.imprint or 0) - hull(list(lines)).y2
+        return 0 < room < OVER_IMPRINT * self.em and not any(NO_LINK.search(line.text) for line in lines)
+
+    def _lined(self, rows: list[list[Line]]) -> bool:
+        """Whether rules or the edges of stripes part the rows, as only those of a table are parted."""
+        boxes = [hull(list(row)) for row in rows]
+        between = [(above.middle[1], below.middle[1]) for above, below in pairwise(boxes)]
+        width = hull(_pieces([list(row) for row in rows])).width
+        long = [rule.at for rule in self.rules.across if rule.length > 0.7 * width]
+        return 3 * sum(any(low < at < high for at in long) for low, high in between) > len(between)
 
     def _table(self, rows: list[list[Line]]) -> list[Group]:
         """A table, without the rows over and under it that are none of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from ocr_tasks.contract import Block, OcrOptions, PageResult
@@ -15,6 +16,8 @@ from workers.layout.rules import Rules, frames, grids
 from workers.layout.spacing import mend
 from workers.layout.tables import inside, ruled_table
 
+LAST_LINES = 8
+RIGHTS = re.compile(r"©|\(c\) ?\d{4}|copyright|rights reserved", re.IGNORECASE)
 TOO_WIDE = 0.75  # of an em: the widest space between two words
 
 
@@ -58,7 +61,14 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
     parts += [part for line in rest for part in split_wide(line, TOO_WIDE)]
-    return Order(em, rules, tables).groups(framed(parts, frames(rules)))
+    return Order(em, rules, tables, imprint(lines)).groups(framed(parts, frames(rules)))
+
+
+def imprint(lines: Sequence[Line]) -> float | None:
+    """The y of the imprint among the last lines of a page, as web pages have it."""
+    last = sorted((line.box.y1 for line in lines), reverse=True)[:LAST_LINES]
+    found = [line.box.y1 for line in lines if line.box.y1 >= last[-1] and RIGHTS.search(line.text)]
+    return min(found, default=None)
 
 
 def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:

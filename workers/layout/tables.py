@@ -14,6 +14,7 @@ from workers.layout.words import MARKER, joined, labelled, numeric
 Span = tuple[float, float]
 FAR = 8.0  # ems: wider than the columns of most tables stand apart
 PIECES = 2.5  # ems: wider than the spaces of a line set flush in a narrow column
+LONGEST_ADDRESS = 8  # rows
 SAME_ROW = 0.9  # ems between the middles of rows, below which there is no room for two: a cell set beside a wrapped one
 
 
@@ -121,11 +122,35 @@ def beside(rows: Sequence[Sequence[Line]], gutters: Sequence[Span], em: float) -
     before = [[line for line in row if line.box.x1 < middle][-1:] for row in rows]
     after = [[line for line in row if line.box.x1 > middle][:1] for row in rows]
     left, right = ([line.text for side in sides for line in side] for sides in (before, after))
-    if _most(left, labelled) or _most(left, numeric) or _most(right, numeric) or min(len(left), len(right)) < 2:
+    if _most(left, labelled) or _most(left, numeric) or sum(map(numeric, right)) > 1 or min(len(left), len(right)) < 2:
         return None
     if not narrow:
         return middle if _like_address(left) and _like_address(right) else None
     return middle if not (before[-1] and after[-1]) or _most(right, labelled) else None
+
+
+def separate(columns: Sequence[Sequence[Line]], rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
+    """Whether columns are lists that only stand side by side: addresses, or the links of a footer.
+
+    None is of numbers or of labels. Each has an entry in every row until it ends, and some end well before others; a
+    table has empty cells anywhere. Or at least two are like addresses.
+    """
+    texts = [[line.text for line in column] for column in columns]
+    if min(map(len, texts)) < 2 or any(sum(map(numeric, some)) > 1 or _most(some, labelled) for some in texts):
+        return False
+    if 3 <= len(rows) <= LONGEST_ADDRESS and sum(_like_address(some) for some in texts) >= 2:
+        return True
+    wrapped = [goes_on and any(line.text[:1].islower() for line in row) for goes_on, row in _told(rows, spans)]
+    filled = [
+        {column_of(line.box, spans) for line in row} for row, more in zip(rows, wrapped, strict=True) if not more
+    ]
+    if any(not below <= above for above, below in pairwise(filled)):
+        return False
+    return sum(len(spans) - len(row) for row in filled) >= 2
+
+
+def _told(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[bool, Sequence[Line]]]:
+    return list(zip(continued(rows, spans), rows, strict=True))
 
 
 def _like_address(texts: Sequence[str]) -> bool:
@@ -183,6 +208,26 @@ def fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
     return True
 
 
+def _over_header(rows: Sequence[Sequence[Line]], pitches: Sequence[float], at: int, em: float) -> bool:
+    """Whether rows up to one stand off over the first row of a table: that has all cells, none of them has."""
+    most = max(len(row) for row in rows)
+    full = len(rows[at + 1]) == most > 2 and at + 1 < len(pitches)
+    return full and all(len(row) < most for row in rows[: at + 1]) and pitches[at] > pitches[at + 1] + 0.4 * em
+
+
+def _without_what_goes_on(rows: list[list[Line]]) -> list[list[list[Line]]]:
+    """Rows, cut at a gap between paragraphs under which one column goes on alone, as a second address under a first."""
+    boxes = [around([line.box for line in row]) for row in rows]
+    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
+    for at in range(1, len(rows)):
+        if pitches[at - 1] < 1.5 * sorted(pitches)[len(pitches) // 4] or any(len(row) > 1 for row in rows[at:]):
+            continue
+        under = around(boxes[at:])
+        if any(line.box.x1 > under.x2 or line.box.x2 < under.x1 for row in rows[:at] for line in row):
+            return [rows[:at], rows[at:]]
+    return [rows]
+
+
 def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line]]]:
     """Rows cut where two stand much further apart than the others do, and around headings alone in their rows."""
     boxes = [around([line.box for line in row]) for row in rows]
@@ -193,7 +238,9 @@ def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line
     headings = [len(row) == 1 and row[0].em > large for row in rows]
     found, start = [], 0
     for at, pitch in enumerate(pitches):
-        if (pitch > 1.7 * usual and pitch > usual + em) or headings[at] != headings[at + 1]:
+        far = pitch > 1.7 * usual and pitch > usual + em
+        cut = far or headings[at] != headings[at + 1] or _over_header(rows[start:], pitches[start:], at - start, em)
+        if cut:
             found.append(rows[start : at + 1])
             start = at + 1
-    return [*found, rows[start:]]
+    return [part for run in [*found, rows[start:]] for part in _without_what_goes_on(run)]

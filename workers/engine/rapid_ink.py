@@ -109,14 +109,23 @@ def _runs(steps: Pixels, least: int) -> list[tuple[float, float, float]]:
     """Runs along the rows that are at least `least` long, as (start, row, end)."""
     closed = cv2.morphologyEx(steps, cv2.MORPH_CLOSE, np.ones((1, 9), np.uint8))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((1, least), np.uint8))
-    # The two edges of one thin line become one run.
+    # The two edges of one thin line become one run. A letter near a rule may join them, or a rule the letters to the
+    # next one: then each edge is a run of its own.
     joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 1), np.uint8))
-    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    found = []
-    for x, y, width, height, _ in stats[1:].tolist():
-        if height <= max(14, 0.02 * width):
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    found: list[tuple[float, float, float]] = []
+    for label, (x, y, width, height, _) in enumerate(stats[1:].tolist(), 1):
+        if _thin(width, height):
             found.append((float(x), y + height / 2, float(x + width)))
+            continue
+        own = np.where(labels[y : y + height, x : x + width] == label, opened[y : y + height, x : x + width], 0)
+        edges = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=8)[2][1:].tolist()
+        found += [(x + left, y + top + tall / 2, float(x + left + wide)) for left, top, wide, tall, _ in edges if _thin(wide, tall)]
     return found
+
+
+def _thin(width: int, height: int) -> bool:
+    return height <= max(14, 0.02 * width)
 
 
 def _in_letters(rule: Rule, text: Box) -> bool:

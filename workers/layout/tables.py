@@ -83,8 +83,8 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     """
     if not rows:
         return []
-    boxes = [around([line.box for line in row]) for row in rows]
-    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
+    middles = [median(line.box.middle[1] for line in row) for row in rows]
+    pitches = [below - above for above, below in pairwise(middles)]
     inner = pitches[: (sure or len(rows)) - 1]
     near, far = (min(inner), max(inner)) if inner else (0.0, 0.0)
     apart = far > 1.2 * near

@@ -88,13 +88,22 @@ def find_pictures(page: Pixels, em: float, texts: Sequence[Box]) -> list[Box]:
     joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found = []
-    for x, y, width, height, area in stats[1:].tolist():
-        large = min(width, height) >= 8 and width * height < 0.6 * covered.size and area > 0.5 * width * height
-        grey = cv2.cvtColor(small[y : y + height, x : x + width].astype(np.uint8), cv2.COLOR_BGR2GRAY)
-        shades = grey[covered[y : y + height, x : x + width] > 0]
-        if large and np.ptp(np.percentile(shades, (20, 80))) > LEAST_CONTRAST:
-            found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
+    for left, y, wide, height, _ in stats[1:].tolist():
+        for x, width in _side_by_side(covered[y : y + height, left : left + wide], left):
+            part = np.s_[y : y + height, x : x + width]
+            large = min(width, height) >= 8 and width * height < 0.6 * covered.size
+            grey = cv2.cvtColor(small[part].astype(np.uint8), cv2.COLOR_BGR2GRAY)
+            shades = grey[covered[part] > 0]
+            if large and joined[part].mean() > 0.5 and np.ptp(np.percentile(shades, (20, 80))) > LEAST_CONTRAST:
+                found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
     return found
+
+
+def _side_by_side(covered: Pixels, left: int) -> list[tuple[int, int]]:
+    """The (x, width) of pictures that stand side by side, with paper between them from top to bottom."""
+    filled = np.concatenate(([0], covered.any(axis=0).astype(np.int8), [0]))
+    edges = np.flatnonzero(np.diff(filled))
+    return [(left + int(low), int(high - low)) for low, high in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _steps(grey: npt.NDArray[np.int16]) -> Pixels:

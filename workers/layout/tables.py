@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
@@ -12,10 +13,11 @@ from workers.layout.rules import NEAR, Grid
 from workers.layout.words import MARKER, joined, labelled, numeric
 
 Span = tuple[float, float]
+HYPHENED = re.compile(r"\w-$")
 FAR = 8.0  # ems: wider than the columns of most tables stand apart
 PIECES = 2.5  # ems: wider than the spaces of a line set flush in a narrow column
 LONGEST_ADDRESS = 8  # rows
-SAME_ROW = 0.9  # ems between the middles of rows, below which there is no room for two: a cell set beside a wrapped one
+SAME_ROW = 1.0  # ems between the middles of rows, below which there is no room for two: a cell set beside a wrapped one
 
 
 def ruled_table(grid: Grid, lines: Sequence[Line]) -> Table | None:
@@ -52,8 +54,12 @@ def _index(edges: Sequence[float], at: float) -> int:
 
 
 def cell_text(lines: Sequence[Line]) -> str:
-    """The text of a cell, its lines put together."""
-    return joined([joined([line.text for line in row]) for row in in_rows(lines)])
+    """The text of a cell, its lines put together; what was wrapped at a hyphen keeps it, and gets no space."""
+    text = ""
+    for row in in_rows(lines):
+        part = joined([line.text for line in row])
+        text = text + part if HYPHENED.search(text) and part[:1].isalnum() else joined([text, part])
+    return text
 
 
 def aligned_table(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> Table:
@@ -93,6 +99,10 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
         here = {column_of(line.box, columns) for line in row}
         least = (near + far) / 2 if apart else 0.8 * near if at >= len(inner) else float("inf")
         goes_on = pitches[at] < least and here <= filled and len(here) < len(columns)
+        if goes_on and (apart or at >= len(inner)) and _hyphened(row, rows[at], columns):
+            answers.append(True)
+            filled |= here
+            continue
         goes_on = goes_on and not any(numeric(line.text) or MARKER.match(line.text) for line in row)
         if not apart and at < len(inner):
             goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
@@ -100,6 +110,12 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
         answers.append(goes_on)
         filled = filled | here if goes_on else here
     return answers
+
+
+def _hyphened(row: Sequence[Line], above: Sequence[Line], columns: Sequence[Span]) -> bool:
+    """Whether a cell was wrapped at its hyphen, as the number of a part."""
+    ended = {column_of(line.box, columns) for line in above if HYPHENED.search(line.text)}
+    return any(column_of(line.box, columns) in ended for line in row)
 
 
 def _full(line: Line, above: Sequence[Line], columns: Sequence[Span]) -> bool:

@@ -129,7 +129,11 @@ def _runs(steps: Pixels, least: int) -> list[tuple[float, float, float]]:
             continue
         own = np.where(labels[y : y + height, x : x + width] == label, opened[y : y + height, x : x + width], 0)
         edges = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=8)[2][1:].tolist()
-        found += [(x + left, y + top + tall / 2, float(x + left + wide)) for left, top, wide, tall, _ in edges if _thin(wide, tall)]
+        found += [
+            (x + left, y + top + tall / 2, float(x + left + wide))
+            for left, top, wide, tall, _ in edges
+            if _thin(wide, tall)
+        ]
     return found
 
 

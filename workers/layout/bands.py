@@ -1,0 +1,163 @@
+"""Bands: the rows that stand in columns, from one row up to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from workers.layout.columns import wraps
+from workers.layout.gutters import between, gaps, outside, union
+from workers.layout.lines import Line
+from workers.layout.pieces import Piece, hull
+from workers.layout.tables import Span, column_of
+
+Row = list[Piece]
+LEAST_GUTTER = 0.8  # of an em
+ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
+BIG_TYPE = 1.2  # of an em: a heading's
+OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
+
+
+def pieces_of(rows: Sequence[Sequence[Piece]]) -> Row:
+    """The pieces of all rows."""
+    return [piece for row in rows for piece in row]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Finds bands of columns among rows. `em`: the size of the page's usual type, in pixels."""
+
+    em: float
+
+    def gutters(self, rows: list[Row]) -> list[Span]:
+        return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
+
+    def fewer(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether rows have fewer gutters together than alone."""
+        return len(self.gutters(above + below)) < max(len(self.gutters(above)), len(self.gutters(below)))
+
+    def find(self, rows: list[Row]) -> tuple[int, int] | None:
+        """The rows, from one up to another, that the tallest clear gutter runs along."""
+        best: tuple[int, int, Span] | None = None
+        most = 0.0
+        for start in range(len(rows)):
+            taken: list[Span] = []
+            free: list[Span] = []
+            for end in range(start, len(rows) + 1):
+                grown = (
+                    union([*taken, *((piece.box.x1, piece.box.x2) for piece in rows[end])]) if end < len(rows) else []
+                )
+                left = between(grown)
+                for gap in free:
+                    if gap not in left:
+                        worth = self._worth(rows[start:end], gap)
+                        if worth > most:
+                            best, most = (start, end, gap), worth
+                taken, free = grown, [gap for gap in left if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
+                if end > start and not free:
+                    break
+        return self._trimmed(rows, self._grown(rows, *best)) if best else None
+
+    def heading_across(self, rows: list[Row], start: int, end: int) -> int | None:
+        """Where in a band a heading belongs to all columns: alone in its row, all of them stop over it and go on under.
+
+        Beside a heading of one column the others have text, or at most the gap between two paragraphs.
+        """
+        for at in range(start + 1, end - 1):
+            if len(rows[at]) > 1 or not self.big(rows[at][0]):
+                continue
+            over, under, box = rows[start:at], rows[at + 1 : end], rows[at][0].box
+            top, bottom = hull(pieces_of(over)).y2, hull(pieces_of(under)).y1
+            free = top - 0.3 * self.em < box.y1 and box.y2 < bottom + 0.3 * self.em
+            if free and bottom - top > box.height + self.em and all(self.gutters(part) for part in (over, under)):
+                return at
+        return None
+
+    def _worth(self, rows: list[Row], gap: Span) -> float:
+        """How tall and clear a gutter is, in square pixels; 0 when it has less than two lines on a side."""
+        left = [piece for row in rows for piece in row if piece.box.x2 <= gap[0] + 1]
+        right = [piece for row in rows for piece in row if piece.box.x1 >= gap[1] - 1]
+        if not all(len(side) > 1 or any(not isinstance(piece, Line) for piece in side) for side in (left, right)):
+            return 0.0
+        beside = hull(left).overlap_y(hull(right))
+        if beside < 1.9 * self.em:
+            return 0.0
+        return beside * min(gap[1] - gap[0], ENOUGH_GUTTER * self.em)
+
+    def _grown(self, rows: list[Row], start: int, end: int, gutter: Span) -> tuple[int, int]:
+        """A band with the rows over and under it that leave most of its gutter free."""
+        least = max(LEAST_GUTTER * self.em, 0.6 * min(gutter[1] - gutter[0], 2 * ENOUGH_GUTTER * self.em))
+        for step in (1, -1):
+            while 0 <= (at := end if step > 0 else start - 1) < len(rows):
+                left = between(union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)]))
+                widest = max(left, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
+                if widest[1] - widest[0] >= least:
+                    gutter = widest
+                elif not self._same_columns(rows[start:end], rows[at]):
+                    break
+                start, end = (start, end + 1) if step > 0 else (start - 1, end)
+        return start, end
+
+    def _same_columns(self, band: list[Row], row: Row) -> bool:
+        """Whether a row with cells keeps all the gutters of a band with at least three columns."""
+        gutters = len(self.gutters(band))
+        return gutters >= 2 and len(row) > 1 and len(self.gutters([*band, row])) == gutters
+
+    def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
+        """A band without the headings and the bars that stand over and under it."""
+        start, end = band
+        while off := self._off(rows[start:end]):
+            start += off
+        while off := self._off(rows[start:end][::-1]):
+            end -= off
+        return (start, end) if end - start > 1 or (start < end and len(rows[start]) > 1) else None
+
+    def _off(self, rows: list[Row]) -> int:
+        """How many rows on this side of a band are no part of its columns; the half next to a row tells these.
+
+        What runs over all columns, as a footnote does, may have more than one row.
+        """
+        half = max(3, len(rows) // 2)
+        if rows and self._apart(rows[0], rows[1 : 1 + half]):
+            return 1
+        for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
+            rest = rows[at + 1 : at + 1 + half]
+            if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
+                return at + 1
+        return 0
+
+    def _apart(self, row: Row, rest: list[Row]) -> bool:
+        """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
+        big = [piece for piece in row if self.big(piece)]
+        if len(rest) < 2:
+            return len(big) == len(row)
+        if len(row) == 1:  # a heading, or the last line of what runs over all columns
+            return bool(big) or (self._crosses(row, rest) and self._running(rest))
+        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
+
+    def _crosses(self, row: Row, rest: list[Row]) -> bool:
+        return len(self.gutters([row, *rest])) < len(self.gutters(rest))
+
+    def _running(self, rows: list[Row]) -> bool:
+        """Whether at least two columns of a band are running text."""
+        spans = outside(self.gutters(rows), hull([piece for row in rows for piece in row]))
+        lines = [piece for row in rows for piece in row if isinstance(piece, Line)]
+        return sum(wraps([line for line in lines if column_of(line.box, spans) == at]) for at in range(len(spans))) >= 2
+
+    def _bar(self, row: Row, rest: list[Row]) -> bool:
+        """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""
+        near = [piece for some in rest[:3] for piece in some]
+        if len(row) < 3 or hull(row).overlap_y(hull(rest[0])) > -self.em:
+            return False
+        spans = outside(self.gutters(rest), hull([*row, *(piece for some in rest for piece in some)]))
+        columns = [column_of(piece.box, spans) for piece in row]
+        crossed = (
+            any(piece.box.x1 < left.box.x2 and right.box.x1 < piece.box.x2 for piece in near)
+            for (left, at), (right, to) in pairwise(zip(row, columns, strict=True))
+            if at == to
+        )
+        return len(set(columns)) > 1 and any(crossed)
+
+    def big(self, piece: Piece) -> bool:
+        return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em

@@ -95,11 +95,11 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     for at, row in enumerate(rows[1:]):
         here = {column_of(line.box, columns) for line in row}
         least = (near + far) / 2 if apart else 0.8 * near if at >= len(inner) else float("inf")
-        goes_on = pitches[at] < least and here <= filled and len(here) < len(columns)
-        if goes_on and (apart or at >= len(inner)) and _hyphened(row, rows[at], columns):
+        if pitches[at] < least and (apart or at >= len(inner)) and _hyphened(row, rows[at], columns):
             answers.append(True)
             filled |= here
             continue
+        goes_on = pitches[at] < least and here <= filled and len(here) < len(columns)
         goes_on = goes_on and not any(numeric(line.text) or MARKER.match(line.text) for line in row)
         if not apart and at < len(inner):
             goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -232,8 +233,9 @@ def test_running_out_of_memory_halves_the_capacity_and_lets_everything_go(
     engine = DeepSeekEngine(checkpoint, limits_of(checkpoint, slots=8))
     for capacity in (4, 2):
         engine.admit(works[: engine.capacity])
+        wait([page.prepared for page in engine._pages.values() if page.prepared])  # or they would come one by one
         with pytest.raises(OutOfMemory, match=f"from now on {capacity}"):
-            read_all_held(engine, 5)
+            read_all_held(engine, len(works[: 2 * capacity]))
         assert engine.capacity == capacity
         assert engine.step() == []
     after = read_all(engine, works)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.drawing import tables_in
 from tests.unit.test_layout_order import LEFT, column, line, read
-from workers.layout.lines import Line
+from workers.layout.lines import Box, Line
 from workers.layout.rules import Rule, Rules
 
 HEADER = ["Article", "Count", "Price"]
@@ -53,6 +55,28 @@ def test_cells_set_in_the_middle_of_a_wrapped_one_share_its_row() -> None:
     lines = [cell for cell in lines if cell.text != "Tables"]
     lines += [line(100, 280 - 15, "Tables of oak,"), line(100, 280 + 15, "round")]
     assert tables_in(read(lines).markdown)[0][2] == ["Tables of oak, round", "", "99.50"]
+
+
+def test_rows_set_close_are_apart_though_the_boxes_around_short_cells_reach_into_each_other() -> None:
+    lines = [
+        replace(cell, box=Box(cell.box.x1, cell.box.y1 - 6, cell.box.x2, cell.box.y2 + 6))
+        if cell.text.isdigit()
+        else cell
+        for cell in rows_of([HEADER, *BODY], pitch=27)
+    ]
+    assert tables_in(read(lines).markdown) == [[HEADER, *BODY]]
+
+
+def test_a_number_wrapped_at_its_hyphen_goes_on_without_a_space() -> None:
+    lines = rows_of([HEADER], y=120) + rows_of([["K-", "4", "1.00"], ["L-", "5", "2.00"]], y=170, pitch=70)
+    lines += [line(100, 200, "381"), line(100, 270, "382")]
+    assert [row[0] for row in tables_in(read(lines).markdown)[0]] == ["Article", "K-381", "L-382"]
+
+
+def test_a_wrapped_cell_of_a_header_in_a_panel_leaves_the_header_in_its_table() -> None:
+    lines = [*rows_of([HEADER], y=100), line(600, 125, "in EUR"), *rows_of(BODY, y=185)]
+    panel = Rules([Rule(90, 90, 760), Rule(160, 90, 760)], [Rule(90, 90, 160), Rule(760, 90, 160)])
+    assert tables_in(read(lines, panel).markdown) == [[["Article", "Count", "Price in EUR"], *BODY]]
 
 
 def test_striped_rows_stay_one_table_whose_header_is_its_first_row() -> None:

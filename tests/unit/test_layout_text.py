@@ -49,6 +49,10 @@ def test_words_far_apart_are_parted_and_others_left() -> None:
     assert mended(spread("but1372", {2: 0.3})) == "but1372"
 
 
+def test_the_white_beside_a_narrow_digit_is_no_space() -> None:
+    assert mended(spread("156 items", {0: 0.3, 2: 0.0, 3: 0.34})) == "156 items"
+
+
 def test_a_mark_with_the_room_of_a_square_is_full_width() -> None:
     assert mended(spread("我们用them;他们", {6: 0.1, 7: 0.6})) == "我们用them；他们"
     assert mended(spread("我们用them;他们", {6: 0.1, 7: 0.2})) == "我们用them;他们"
@@ -60,7 +64,14 @@ def test_full_width_marks_in_latin_text_are_made_plain() -> None:
 
 @pytest.mark.parametrize(
     ("read", "meant"),
-    [("wor1d", "world"), ("86o6", "8606"), ("sha1", "sha1"), ("x86", "x86"), ("用1ike和we11", "用like和well")],
+    [
+        ("wor1d", "world"),
+        ("86o6", "8606"),
+        ("sha1", "sha1"),
+        ("x86", "x86"),
+        ("用1ike和we11", "用like和well"),
+        ("用Goog1e和Exce1", "用Google和Excel"),
+    ],
 )
 def test_digits_inside_words_and_letters_inside_numbers_are_mended(read: str, meant: str) -> None:
     assert mended(spread(read, {})) == meant

@@ -88,13 +88,22 @@ def find_pictures(page: Pixels, em: float, texts: Sequence[Box]) -> list[Box]:
     joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found = []
-    for x, y, width, height, area in stats[1:].tolist():
-        large = min(width, height) >= 8 and width * height < 0.6 * covered.size and area > 0.5 * width * height
-        grey = cv2.cvtColor(small[y : y + height, x : x + width].astype(np.uint8), cv2.COLOR_BGR2GRAY)
-        shades = grey[covered[y : y + height, x : x + width] > 0]
-        if large and np.ptp(np.percentile(shades, (20, 80))) > LEAST_CONTRAST:
-            found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
+    for left, y, wide, height, _ in stats[1:].tolist():
+        for x, width in _side_by_side(covered[y : y + height, left : left + wide], left):
+            part = np.s_[y : y + height, x : x + width]
+            large = min(width, height) >= 8 and width * height < 0.6 * covered.size
+            grey = cv2.cvtColor(small[part].astype(np.uint8), cv2.COLOR_BGR2GRAY)
+            shades = grey[covered[part] > 0]
+            if large and joined[part].mean() > 0.5 and np.ptp(np.percentile(shades, (20, 80))) > LEAST_CONTRAST:
+                found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
     return found
+
+
+def _side_by_side(covered: Pixels, left: int) -> list[tuple[int, int]]:
+    """The (x, width) of pictures that stand side by side, with paper between them from top to bottom."""
+    filled = np.concatenate(([0], covered.any(axis=0).astype(np.int8), [0]))
+    edges = np.flatnonzero(np.diff(filled))
+    return [(left + int(low), int(high - low)) for low, high in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _steps(grey: npt.NDArray[np.int16]) -> Pixels:
@@ -109,14 +118,27 @@ def _runs(steps: Pixels, least: int) -> list[tuple[float, float, float]]:
     """Runs along the rows that are at least `least` long, as (start, row, end)."""
     closed = cv2.morphologyEx(steps, cv2.MORPH_CLOSE, np.ones((1, 9), np.uint8))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((1, least), np.uint8))
-    # The two edges of one thin line become one run.
+    # The two edges of one thin line become one run. A letter near a rule may join them, or a rule the letters to the
+    # next one: then each edge is a run of its own.
     joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 1), np.uint8))
-    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    found = []
-    for x, y, width, height, _ in stats[1:].tolist():
-        if height <= max(14, 0.02 * width):
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    found: list[tuple[float, float, float]] = []
+    for label, (x, y, width, height, _) in enumerate(stats[1:].tolist(), 1):
+        if _thin(width, height):
             found.append((float(x), y + height / 2, float(x + width)))
+            continue
+        own = np.where(labels[y : y + height, x : x + width] == label, opened[y : y + height, x : x + width], 0)
+        edges = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=8)[2][1:].tolist()
+        found += [
+            (x + left, y + top + tall / 2, float(x + left + wide))
+            for left, top, wide, tall, _ in edges
+            if _thin(wide, tall)
+        ]
     return found
+
+
+def _thin(width: int, height: int) -> bool:
+    return height <= max(14, 0.02 * width)
 
 
 def _in_letters(rule: Rule, text: Box) -> bool:

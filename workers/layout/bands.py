@@ -1,4 +1,4 @@
-"""Bands: rows that a clear gutter runs along, so that they are columns, or the cells of a table."""
+"""Bands: the rows that stand in columns, from one row up to another."""
 
 from __future__ import annotations
 
@@ -6,29 +6,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from workers.layout.columns import wraps
 from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line
 from workers.layout.pieces import Piece, hull
-from workers.layout.tables import Span, column_of, wraps
+from workers.layout.tables import Span, column_of
 
 Row = list[Piece]
 LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
+OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
+
+
+def pieces_of(rows: Sequence[Sequence[Piece]]) -> Row:
+    """The pieces of all rows."""
+    return [piece for row in rows for piece in row]
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Finds bands on one page. `em`: the size of its usual type, in pixels."""
+    """Finds bands of columns among rows. `em`: the size of the page's usual type, in pixels."""
 
     em: float
 
-    def gutters(self, rows: Sequence[Row]) -> list[Span]:
-        """The stretches, left to right, that no piece of any row covers, if they are wide enough for columns."""
+    def gutters(self, rows: list[Row]) -> list[Span]:
         return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
 
+    def fewer(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether rows have fewer gutters together than alone."""
+        return len(self.gutters(above + below)) < max(len(self.gutters(above)), len(self.gutters(below)))
+
     def find(self, rows: list[Row]) -> tuple[int, int] | None:
-        """The rows, from one up to another, that the tallest clear gutter runs along; None if there are none."""
+        """The rows, from one up to another, that the tallest clear gutter runs along."""
         best: tuple[int, int, Span] | None = None
         most = 0.0
         for start in range(len(rows)):
@@ -50,6 +60,21 @@ class Bands:
         if best is None:
             return None
         return self._trimmed(rows, self._side_by_side(rows, self._grown(rows, *best), best[2]))
+
+    def heading_across(self, rows: list[Row], start: int, end: int) -> int | None:
+        """Where in a band a heading belongs to all columns: alone in its row, all of them stop over it and go on under.
+
+        Beside a heading of one column the others have text, or at most the gap between two paragraphs.
+        """
+        for at in range(start + 1, end - 1):
+            if len(rows[at]) > 1 or not self.big(rows[at][0]):
+                continue
+            over, under, box = rows[start:at], rows[at + 1 : end], rows[at][0].box
+            top, bottom = hull(pieces_of(over)).y2, hull(pieces_of(under)).y1
+            free = top - 0.3 * self.em < box.y1 and box.y2 < bottom + 0.3 * self.em
+            if free and bottom - top > box.height + self.em and all(self.gutters(part) for part in (over, under)):
+                return at
+        return None
 
     def _worth(self, rows: list[Row], gap: Span) -> float:
         """How tall and clear a gutter is, in square pixels; 0 when it has less than two lines on a side."""
@@ -108,17 +133,33 @@ class Bands:
     def _trimmed(self, rows: list[Row], band: tuple[int, int]) -> tuple[int, int] | None:
         """A band without the headings and the bars that stand over and under it."""
         start, end = band
-        while start < end and self._apart(rows[start], rows[start + 1 : end]):
-            start += 1
-        while start < end and self._apart(rows[end - 1], rows[start : end - 1][::-1]):
-            end -= 1
+        while off := self._off(rows[start:end]):
+            start += off
+        while off := self._off(rows[start:end][::-1]):
+            end -= off
         return (start, end) if end - start > 1 or (start < end and len(rows[start]) > 1) else None
+
+    def _off(self, rows: list[Row]) -> int:
+        """How many rows on this side of a band are no part of its columns; the half next to a row tells these.
+
+        What runs over all columns, as a footnote does, may have more than one row.
+        """
+        half = max(3, len(rows) // 2)
+        if rows and self._apart(rows[0], rows[1 : 1 + half]):
+            return 1
+        for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
+            rest = rows[at + 1 : at + 1 + half]
+            if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
+                return at + 1
+        return 0
 
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
-        big = [piece for piece in row if self._big(piece)]
-        if len(rest) < 2 or len(row) == 1:
+        big = [piece for piece in row if self.big(piece)]
+        if len(rest) < 2:
             return len(big) == len(row)
+        if len(row) == 1:  # a heading, or the last line of what runs over all columns
+            return bool(big) or (self._crosses(row, rest) and self._running(rest))
         return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
 
     def _crosses(self, row: Row, rest: list[Row]) -> bool:
@@ -144,7 +185,7 @@ class Bands:
         )
         return len(set(columns)) > 1 and any(crossed)
 
-    def _big(self, piece: Piece) -> bool:
+    def big(self, piece: Piece) -> bool:
         return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em
 
 

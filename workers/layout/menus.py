@@ -6,59 +6,16 @@ Their entries line up as the cells of a table would, but they are read one list 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import mean, median
 
 from workers.layout.lines import Line, around, in_rows
-from workers.layout.pieces import Piece
 from workers.layout.words import numeric
 
 GUTTER = 3.0  # ems: the columns of a narrow table stand closer
 BOLD = 1.15  # of the entries' stroke or size: a heading's
 EVEN = 0.04  # of the distance from list to list
 LONGEST = 3.0  # words of an entry, on average, of lists that are all of one length
-APART = 1.5  # of the usual distance from row to row: what stands further below is no entry any more
-
-
-@dataclass(frozen=True)
-class Menus:
-    """Lists found in rows: from which row up to which other, and their lines from the top."""
-
-    start: int
-    end: int
-    columns: list[list[Line]]
-
-
-def menus_in(rows: Sequence[Sequence[Piece]], em: float) -> Menus | None:
-    """The first lists beside each other in the rows of a page, if there are any."""
-    for start, heads in enumerate(rows):
-        if len(heads) < 2:
-            continue
-        columns = _under(rows[start:], em)
-        if are_menus(columns, em):
-            return Menus(start, start + max(map(len, columns)), columns)
-    return None
-
-
-def _under(rows: Sequence[Sequence[Piece]], em: float) -> list[list[Line]]:
-    """The lines that stand under each piece of the first row, as far as rows follow that hold nothing else.
-
-    A heading may stand off from its list; from then on rows keep their distance.
-    """
-    starts = [piece.box.x1 for piece in rows[0]]
-    columns: list[list[Line]] = [[] for _ in starts]
-    least, above = float("inf"), rows[0]
-    for at, row in enumerate(rows):
-        pitch = row[0].box.middle[1] - above[0].box.middle[1]
-        lines = [piece for piece in row if isinstance(piece, Line) and not numeric(piece.text)]
-        places = [n for line in lines for n, x in enumerate(starts) if abs(line.box.x1 - x) < 0.8 * em]
-        if not len(row) == len(lines) == len(set(places)) == len(places) or (at > 2 and pitch > APART * least):
-            break
-        for line, place in zip(lines, places, strict=True):
-            columns[place].append(line)
-        least, above = min(least, pitch) if at > 1 else least, row
-    return columns
 
 
 def are_menus(columns: Sequence[Sequence[Line]], em: float) -> bool:

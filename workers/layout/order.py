@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from workers.layout.bands import BIG_TYPE, Bands, Row
+from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
+from workers.layout.columns import aligned_share, beside, listed, run_past, runs, separate, wraps
 from workers.layout.gutters import outside
 from workers.layout.lines import Line, in_rows
-from workers.layout.menus import menus_in
+from workers.layout.menus import are_menus
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, merged
 from workers.layout.rules import NEAR, Rule, Rules
-from workers.layout.tables import (
-    Span,
-    aligned_share,
-    aligned_table,
-    beside,
-    column_of,
-    continued,
-    fits,
-    listed,
-    run_past,
-    runs,
-    wraps,
-)
+from workers.layout.tables import Span, aligned_table, column_of, continued, fits
 from workers.layout.words import numeric
 
 
@@ -65,25 +55,21 @@ class Order:
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
         """Whether the gutters on both sides of a rule are not those of one table."""
-        if len(above[-1]) > 1 and len(below[0]) > 1 and not self._fewer(above[-1:], below[:1]):
+        over = above[-1:]
+        if len(over[0]) == 1 < len(above) and hull(above[-2]).overlap_y(hull(over[0])) > -0.5 * self.em:
+            over = above[-2:-1]  # the last row goes on with a wrapped cell
+        if len(over[0]) > 1 and len(below[0]) > 1 and not self.bands.fewer(over, below[:1]):
             return False
-        return bool(self.bands.gutters(above[-3:] + below[:3])) and self._fewer(above[-3:], below[:3])
-
-    def _fewer(self, above: list[Row], below: list[Row]) -> bool:
-        """Whether rows have fewer gutters together than alone."""
-        return len(self.bands.gutters(above + below)) < max(
-            len(self.bands.gutters(above)), len(self.bands.gutters(below))
-        )
+        return bool(self.bands.gutters(above[-3:] + below[:3])) and self.bands.fewer(above[-3:], below[:3])
 
     def _part(self, rows: list[Row]) -> list[Group]:
-        menus = menus_in(rows, self.em)
-        if menus is not None:
-            lists = [group for column in menus.columns for group in self._flow([[line] for line in column])]
-            return self._part(rows[: menus.start]) + lists + self._part(rows[menus.end :])
         band = self.bands.find(rows)
         if band is None:
             return self._flow(rows)
         start, end = band
+        heading = self.bands.heading_across(rows, start, end)
+        if heading is not None:
+            return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
 
     def _columns(self, rows: list[Row]) -> list[Group]:
@@ -107,6 +93,9 @@ class Order:
         groups: list[Group] = []
         for run in runs(rows, self.em, BIG_TYPE * self.em):
             middle = beside(run, self.bands.gutters([list(row) for row in run]), self.em)
+            if middle is None and (columns := self._separate(run)):
+                groups += [group for column in columns for group in self.groups(column)]
+                continue
             if middle is None:
                 groups += self._table(run)
                 continue
@@ -114,6 +103,24 @@ class Order:
             groups += self.groups([line for line in pieces if line.box.x1 < middle])
             groups += self.groups([line for line in pieces if line.box.x1 > middle])
         return groups
+
+    def _separate(self, rows: list[list[Line]]) -> list[list[Line]]:
+        """The columns of rows, when each is a list of its own; else none."""
+        spans = self._spans(rows)
+        columns = [
+            [line for row in rows for line in row if column_of(line.box, spans) == at] for at in range(len(spans))
+        ]
+        if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
+            return []
+        return columns if separate(columns, rows, spans) or are_menus(columns, self.em) else []
+
+    def _lined(self, rows: list[list[Line]]) -> bool:
+        """Whether rules or the edges of stripes part the rows, as only those of a table are parted."""
+        boxes = [hull(list(row)) for row in rows]
+        between = [(above.middle[1], below.middle[1]) for above, below in pairwise(boxes)]
+        width = hull(pieces_of([list(row) for row in rows])).width
+        long = [rule.at for rule in self.rules.across if rule.length > 0.7 * width]
+        return 3 * sum(any(low < at < high for at in long) for low, high in between) > len(between)
 
     def _table(self, rows: list[list[Line]]) -> list[Group]:
         """A table, without the rows over and under it that are none of its own."""

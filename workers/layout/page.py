@@ -70,14 +70,19 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
 
 
 def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:
-    """Parts, those inside a frame put together; frames around nearly everything or a single row are none."""
+    """Parts, those inside a frame put together; frames around nearly everything or a bar are none."""
     parts = list(parts)
     for box in sorted(boxes, key=lambda box: box.width * box.height):
         held = [part for part in parts if box.holds(part.box)]
-        if len(held) < 2 or len(held) > 0.9 * len(parts) or len(in_rows(held)) < 2:
+        if len(held) < 2 or len(held) > 0.9 * len(parts) or _bar(in_rows(held)):
             continue
         over = hull(held)
         if over.x1 < box.x1 - 8 or over.x2 > box.x2 + 8:
             continue
         parts = [part for part in parts if not box.holds(part.box)] + [Frame(box, held)]
     return parts
+
+
+def _bar(rows: Sequence[Sequence[Piece]]) -> bool:
+    """Whether rows are a single one, as a navigation bar, or the header of a table with a wrapped cell."""
+    return len(rows) < 2 or (len(rows) == 2 and max(map(len, rows)) >= 3)

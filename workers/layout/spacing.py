@@ -92,6 +92,8 @@ def _spaced(placed: Placed, line: Line, beside_chinese: float) -> Placed:
             least = beside_chinese
         else:
             least = between_words if _may_be_parted(before, after, around) else float("inf")
+            # Digits are all equally wide: a narrow 1 has white on both sides.
+            least = max(least, BETWEEN_WORDS) if before.isdigit() and after.isdigit() else least
         if gap_between(line, left, place) > least:
             spaced.append((" ", (left + place) / 2))
         spaced.append((after, place))
@@ -119,7 +121,7 @@ def _digits_and_letters(text: str, chinese: bool) -> str:
 
     The Latin letters of Chinese fonts look more alike: there a word may begin or end with such an l.
     """
-    inside = r"[1a-z]*[a-z]{2}[1a-z]*" if chinese else r"[a-z]+1[a-z]+"
+    inside = r"[A-Z]?[1a-z]*[a-z]{2}[1a-z]*" if chinese else r"[A-Z]?[a-z]+1[a-z]+"
     text = re.sub(rf"(?<![A-Za-z0-9_]){inside}(?![A-Za-z0-9_])", lambda word: word[0].replace("1", "l"), text)
     text = re.sub(r"(?<=\d)[oO](?=\d)", "0", text)
     return re.sub(r"(?<=\d)l(?=\d)", "1", text)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
 from workers.layout.lines import Box, Line, around, in_rows, split_at
 from workers.layout.pieces import Table
 from workers.layout.rules import NEAR, Grid
-from workers.layout.words import MARKER, joined, labelled, numeric
+from workers.layout.words import MARKER, joined, numeric
 
 Span = tuple[float, float]
-FAR = 8.0  # ems: wider than the columns of most tables stand apart
+HYPHENED = re.compile(r"\w-$")
+SAME_ROW = 1.0  # ems between the middles of rows, below which there is no room for two: a cell set beside a wrapped one
 
 
 def ruled_table(grid: Grid, lines: Sequence[Line]) -> Table | None:
@@ -49,8 +51,12 @@ def _index(edges: Sequence[float], at: float) -> int:
 
 
 def cell_text(lines: Sequence[Line]) -> str:
-    """The text of a cell, its lines put together."""
-    return joined([joined([line.text for line in row]) for row in in_rows(lines)])
+    """The text of a cell, its lines put together; what was wrapped at a hyphen keeps it, and gets no space."""
+    text = ""
+    for row in in_rows(lines):
+        part = joined([line.text for line in row])
+        text = text + part if HYPHENED.search(text) and part[:1].isalnum() else joined([text, part])
+    return text
 
 
 def aligned_table(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> Table:
@@ -75,12 +81,13 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     """For each row of lines, whether it goes on with the table row above it; the first `sure` rows are the table's.
 
     Rows of a table stand further apart than the lines of a wrapped cell; where they do not, a row without a first cell
-    goes on with cells that are full to their edge. Rows that reach into each other are one.
+    goes on with cells that are full to their edge. Rows closer than type is high are one; the boxes around short words
+    are too high to tell by.
     """
     if not rows:
         return []
-    boxes = [around([line.box for line in row]) for row in rows]
-    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
+    middles = [median(line.box.middle[1] for line in row) for row in rows]
+    pitches = [below - above for above, below in pairwise(middles)]
     inner = pitches[: (sure or len(rows)) - 1]
     near, far = (min(inner), max(inner)) if inner else (0.0, 0.0)
     apart = far > 1.2 * near
@@ -88,14 +95,24 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     for at, row in enumerate(rows[1:]):
         here = {column_of(line.box, columns) for line in row}
         least = (near + far) / 2 if apart else 0.8 * near if at >= len(inner) else float("inf")
+        if pitches[at] < least and (apart or at >= len(inner)) and _hyphened(row, rows[at], columns):
+            answers.append(True)
+            filled |= here
+            continue
         goes_on = pitches[at] < least and here <= filled and len(here) < len(columns)
         goes_on = goes_on and not any(numeric(line.text) or MARKER.match(line.text) for line in row)
         if not apart and at < len(inner):
             goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
-        goes_on = goes_on or boxes[at].overlap_y(boxes[at + 1]) > 0.25 * row[0].em
+        goes_on = goes_on or pitches[at] < SAME_ROW * row[0].em
         answers.append(goes_on)
         filled = filled | here if goes_on else here
     return answers
+
+
+def _hyphened(row: Sequence[Line], above: Sequence[Line], columns: Sequence[Span]) -> bool:
+    """Whether a cell was wrapped at its hyphen, as the number of a part."""
+    ended = {column_of(line.box, columns) for line in above if HYPHENED.search(line.text)}
+    return any(column_of(line.box, columns) in ended for line in row)
 
 
 def _full(line: Line, above: Sequence[Line], columns: Sequence[Span]) -> bool:
@@ -103,85 +120,6 @@ def _full(line: Line, above: Sequence[Line], columns: Sequence[Span]) -> bool:
     column = column_of(line.box, columns)
     low, high = columns[column]
     return any(column_of(other.box, columns) == column and other.box.width > 0.6 * (high - low) for other in above)
-
-
-def beside(rows: Sequence[Sequence[Line]], gutters: Sequence[Span], em: float) -> float | None:
-    """Where two things only happen to stand beside each other, as an address and what is told of an order do.
-
-    The gutter between them is far wider than any other and leads from no label and to no number. Without other gutters
-    both sides are like addresses; with them, one side ends before the other or the right one has labels of its own.
-    """
-    *narrow, widest = sorted(gutters, key=lambda gutter: gutter[1] - gutter[0]) or [(0.0, 0.0)]
-    width, middle = widest[1] - widest[0], (widest[0] + widest[1]) / 2
-    if len(rows) < 3 or width < FAR * em or any(width < 2 * (high - low) for low, high in narrow):
-        return None
-    before = [[line for line in row if line.box.x1 < middle][-1:] for row in rows]
-    after = [[line for line in row if line.box.x1 > middle][:1] for row in rows]
-    left, right = ([line.text for side in sides for line in side] for sides in (before, after))
-    if _most(left, labelled) or _most(left, numeric) or _most(right, numeric) or min(len(left), len(right)) < 2:
-        return None
-    if not narrow:
-        return middle if _like_address(left) and _like_address(right) else None
-    return middle if not (before[-1] and after[-1]) or _most(right, labelled) else None
-
-
-def _like_address(texts: Sequence[str]) -> bool:
-    """Whether some lines have digits and some have none."""
-    return 1 <= 4 * sum(any(map(str.isdigit, text)) for text in texts) / len(texts) <= 3
-
-
-def _most(texts: Sequence[str], like: Callable[[str], bool]) -> bool:
-    return 2 * sum(map(like, texts)) >= len(texts)
-
-
-def aligned_share(columns: Sequence[Sequence[Line]]) -> float:
-    """The share of lines that stand on the height of a line in another column, without the fullest column."""
-    ordered = sorted(columns, key=len)
-    shares: list[bool] = []
-    for at, column in enumerate(ordered[:-1]):
-        others = [line for other in ordered[at + 1 :] for line in other]
-        for line in column:
-            shares.append(any(abs(line.box.middle[1] - other.box.middle[1]) < 0.3 * line.em for other in others))
-    return sum(shares) / len(shares) if shares else 0.0
-
-
-def wraps(column: Sequence[Line]) -> bool:
-    """Whether the lines of a column run on like the lines of a paragraph."""
-    if len(column) < 3:
-        return False
-    ordered = sorted(column, key=lambda line: line.box.y1)
-    width = around([line.box for line in ordered]).width
-    em = median(line.em for line in ordered)
-    if width < 6 * em or sum(numeric(line.text) for line in ordered) > 0.3 * len(ordered):
-        return False
-    full = sum(line.box.width > 0.7 * width for line in ordered[:-1]) / (len(ordered) - 1)
-    lower = sum(line.text[:1].islower() for line in ordered[1:]) / (len(ordered) - 1)
-    return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
-
-
-def run_past(columns: Sequence[Sequence[Line]]) -> bool:
-    """Whether a column's sentences run on past what stands beside them, as a page's text beside its menu does.
-
-    In a table, what goes on in a wrapped cell has nothing beside it but what goes on in others.
-    """
-    for column in filter(wraps, columns):
-        ordered = sorted(column, key=lambda line: line.box.y1)
-        others = [line for other in columns if other is not column for line in other]
-        going_on = [line for line in ordered[1:] if line.text[:1].islower()]
-        passed = [line for line in going_on if any(_new_beside(line, other) for other in others)]
-        if len(passed) >= 2 and 2 * len(passed) >= len(going_on):
-            return True
-    return False
-
-
-def _new_beside(line: Line, other: Line) -> bool:
-    """Whether something that does not go on itself stands beside a line."""
-    return line.box.overlap_y(other.box) > 0.3 * line.em and not other.text[:1].islower()
-
-
-def listed(column: Sequence[Line]) -> bool:
-    """Whether a column has the entries of a list."""
-    return sum(bool(MARKER.match(line.text)) and not numeric(line.text) for line in column) >= 2
 
 
 def inside(grid: Grid, line: Line) -> bool:
@@ -197,19 +135,3 @@ def fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
         if len(under) != 1 or line.box.x1 < under[0][0] - line.em or line.box.x2 > under[0][1] + line.em:
             return False
     return True
-
-
-def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line]]]:
-    """Rows cut where two stand much further apart than the others do, and around headings alone in their rows."""
-    boxes = [around([line.box for line in row]) for row in rows]
-    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
-    if not pitches:
-        return [rows]
-    usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
-    headings = [len(row) == 1 and row[0].em > large for row in rows]
-    found, start = [], 0
-    for at, pitch in enumerate(pitches):
-        if (pitch > 1.7 * usual and pitch > usual + em) or headings[at] != headings[at + 1]:
-            found.append(rows[start : at + 1])
-            start = at + 1
-    return [*found, rows[start:]]

@@ -1,0 +1,172 @@
+"""What stands side by side: running text, lists and addresses of their own, or the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from statistics import median
+
+from workers.layout.lines import Line, around, in_rows
+from workers.layout.tables import Span, column_of, continued
+from workers.layout.words import MARKER, labelled, numeric
+
+FAR = 8.0  # ems: wider than the columns of most tables stand apart
+PIECES = 2.5  # ems: wider than the spaces of a line set flush in a narrow column
+LONGEST_ADDRESS = 8  # rows
+TEXT = 15.0  # ems: the columns of most tables are narrower than running text
+FULL = 0.8  # of its column: a line whose sentence goes on below
+WORDS = 4  # in a line of running text
+NEXT = 2.0  # ems from one line of a paragraph to the next
+
+
+def beside(rows: Sequence[Sequence[Line]], gutters: Sequence[Span], em: float) -> float | None:
+    """Where two things only happen to stand beside each other, as an address and what is told of an order do.
+
+    The gutter between them is far wider than any other and leads from no label and to no number. Without other gutters
+    the left side is like an address, and the right one too, or one ends before the other; with them, one side ends
+    before the other or the right one has labels of its own.
+    """
+    *narrow, widest = sorted(gutters, key=lambda gutter: gutter[1] - gutter[0]) or [(0.0, 0.0)]
+    width, middle = widest[1] - widest[0], (widest[0] + widest[1]) / 2
+    if len(rows) < 3 or width < FAR * em or any(width < 2 * (high - low) for low, high in narrow):
+        return None
+    before = [[line for line in row if line.box.x1 < middle][-1:] for row in rows]
+    after = [[line for line in row if line.box.x1 > middle][:1] for row in rows]
+    left, right = ([line.text for side in sides for line in side] for sides in (before, after))
+    if _most(left, labelled) or _most(left, numeric) or sum(map(numeric, right)) > 1 or min(len(left), len(right)) < 2:
+        return None
+    uneven = not (before[-1] and after[-1])
+    if not narrow:
+        return middle if _like_address(left) and (_like_address(right) or uneven) else None
+    return middle if uneven or _most(right, labelled) else None
+
+
+def separate(columns: Sequence[Sequence[Line]], rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
+    """Whether columns are lists that only stand side by side: addresses, or the links of a footer.
+
+    None is of numbers or of labels. Each has an entry in every row until it ends, and some end well before others; a
+    table has empty cells anywhere. Or at least two are like addresses.
+    """
+    texts = [[line.text for line in column] for column in columns]
+    if min(map(len, texts)) < 2 or any(sum(map(numeric, some)) > 1 or _most(some, labelled) for some in texts):
+        return False
+    if 3 <= len(rows) <= LONGEST_ADDRESS and sum(_like_address(some) for some in texts) >= 2:
+        return True
+    wrapped = [goes_on and any(line.text[:1].islower() for line in row) for goes_on, row in _told(rows, spans)]
+    filled = [{column_of(line.box, spans) for line in row} for row, more in zip(rows, wrapped, strict=True) if not more]
+    if any(not below <= above for above, below in pairwise(filled)):
+        return False
+    return sum(len(spans) - len(row) for row in filled) >= 2
+
+
+def _told(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[bool, Sequence[Line]]]:
+    return list(zip(continued(rows, spans), rows, strict=True))
+
+
+def _like_address(texts: Sequence[str]) -> bool:
+    """Whether some lines have digits and some have none."""
+    return 1 <= 4 * sum(any(map(str.isdigit, text)) for text in texts) / len(texts) <= 3
+
+
+def _most(texts: Sequence[str], like: Callable[[str], bool]) -> bool:
+    return 2 * sum(map(like, texts)) >= len(texts)
+
+
+def aligned_share(columns: Sequence[Sequence[Line]]) -> float:
+    """The share of lines that stand on the height of a line in another column, without the fullest column."""
+    ordered = sorted(columns, key=len)
+    shares: list[bool] = []
+    for at, column in enumerate(ordered[:-1]):
+        others = [line for other in ordered[at + 1 :] for line in other]
+        for line in column:
+            shares.append(any(abs(line.box.middle[1] - other.box.middle[1]) < 0.3 * line.em for other in others))
+    return sum(shares) / len(shares) if shares else 0.0
+
+
+def wraps(column: Sequence[Line]) -> bool:
+    """Whether the rows of a column run on like the lines of a paragraph; lines set flush may have come in pieces."""
+    rows = in_rows(column)
+    if len(rows) < 3:
+        return False
+    boxes = [around([line.box for line in row]) for row in rows]
+    em, width = median(line.em for line in column), around(boxes).width
+    if width < 6 * em or sum(numeric(line.text) for line in column) > 0.3 * len(column):
+        return False
+    whole = [all(right.box.x1 - left.box.x2 < PIECES * em for left, right in pairwise(row)) for row in rows]
+    full = sum(box.width > 0.7 * width and one for box, one in zip(boxes[:-1], whole, strict=False)) / (len(rows) - 1)
+    lower = sum(row[0].text[:1].islower() for row in rows[1:]) / (len(rows) - 1)
+    return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
+
+
+def run_past(columns: Sequence[Sequence[Line]]) -> bool:
+    """Whether sentences of a column run on past what stands beside them, as a page's text beside its menu does.
+
+    In a table, what goes on in a wrapped cell has one entry of another column beside it, of a line or two.
+    """
+    for column in filter(wraps, columns):
+        others = [[line for line in other if not line.text[:1].islower()] for other in columns if other is not column]
+        for block in _sentences(column):
+            top, bottom = block[0].box.middle[1], block[-1].box.middle[1]
+            if any(sum(top < line.box.middle[1] < bottom for line in other) > 2 for other in others):
+                return True
+    return False
+
+
+def _sentences(column: Sequence[Line]) -> list[list[Line]]:
+    """The lines of a column of running text, those together that are full to its edge and go on below."""
+    ordered = sorted(column, key=lambda line: line.box.y1)
+    box = around([line.box for line in ordered])
+    words = sum(len(line.text.split()) for line in ordered)
+    if box.width < TEXT * ordered[0].em or words < WORDS * len(ordered):
+        return []
+    blocks = [ordered[:1]]
+    for above, line in pairwise(ordered):
+        near = line.box.middle[1] - above.box.middle[1] < NEXT * line.em
+        if near and above.box.x2 > box.x1 + FULL * box.width:
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    return blocks
+
+
+def listed(column: Sequence[Line]) -> bool:
+    """Whether a column has the entries of a list."""
+    return sum(bool(MARKER.match(line.text)) and not numeric(line.text) for line in column) >= 2
+
+
+def _over_header(rows: Sequence[Sequence[Line]], pitches: Sequence[float], at: int, em: float) -> bool:
+    """Whether rows up to one stand off over the first row of a table: that has all cells, none of them has."""
+    most = max(len(row) for row in rows)
+    full = len(rows[at + 1]) == most > 2 and at + 1 < len(pitches)
+    return full and all(len(row) < most for row in rows[: at + 1]) and pitches[at] > pitches[at + 1] + 0.4 * em
+
+
+def _without_what_goes_on(rows: list[list[Line]]) -> list[list[list[Line]]]:
+    """Rows, cut at a gap between paragraphs under which one column goes on alone, as a second address under a first."""
+    boxes = [around([line.box for line in row]) for row in rows]
+    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
+    for at in range(1, len(rows)):
+        if pitches[at - 1] < 1.5 * sorted(pitches)[len(pitches) // 4] or any(len(row) > 1 for row in rows[at:]):
+            continue
+        under = around(boxes[at:])
+        if any(line.box.x1 > under.x2 or line.box.x2 < under.x1 for row in rows[:at] for line in row):
+            return [rows[:at], rows[at:]]
+    return [rows]
+
+
+def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line]]]:
+    """Rows cut where two stand much further apart than the others do, and around headings alone in their rows."""
+    boxes = [around([line.box for line in row]) for row in rows]
+    pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
+    if not pitches:
+        return [rows]
+    usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
+    headings = [len(row) == 1 and row[0].em > large for row in rows]
+    found, start = [], 0
+    for at, pitch in enumerate(pitches):
+        far = pitch > 1.7 * usual and pitch > usual + em
+        cut = far or headings[at] != headings[at + 1] or _over_header(rows[start:], pitches[start:], at - start, em)
+        if cut:
+            found.append(rows[start : at + 1])
+            start = at + 1
+    return [part for run in [*found, rows[start:]] for part in _without_what_goes_on(run)]

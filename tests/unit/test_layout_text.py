@@ -83,6 +83,13 @@ def test_a_line_is_cut_at_a_gap_wider_than_a_space() -> None:
     assert parts[0].box.x2 < parts[1].box.x1
 
 
+def test_a_space_is_no_measure_of_the_letters_of_a_short_line() -> None:
+    text, steps = "Unit Min", (16, 11, 10, 16, 21, 22, 10)
+    places = tuple(414.0 + sum(steps[:at]) for at in range(len(text)))
+    short = Line(Box(404, 0, 524, 30), text, 1.0, places, ((455.0, 478.0),), 22)
+    assert [part.text for part in cut_apart([short])] == ["Unit", "Min"]
+
+
 def test_chinese_lines_are_joined_without_a_space_and_latin_with_one() -> None:
     assert joined(["中文", "文字"]) == "中文文字"
     assert joined(["two", "words"]) == "two words"

@@ -23,6 +23,7 @@ from tests.drawing import (
     screenshot,
     table_page,
     tables_in,
+    title,
     turned,
     worn,
 )
@@ -88,6 +89,16 @@ def test_a_page_of_100_dpi_is_read(engine: RapidEngine, rng: random.Random) -> N
 
 def test_a_screenshot_is_read_part_by_part(engine: RapidEngine, rng: random.Random) -> None:
     assert errors(engine, screenshot(rng)) <= 0.01
+
+
+def test_link_columns_over_an_imprint_are_read_one_after_the_other(engine: RapidEngine, rng: random.Random) -> None:
+    page = blank(Style(dpi=96, size_pt=12, paper="#1f2430", ink="#e6e6e6"), 900, 200)
+    for column in range(4):
+        y = 20.0
+        for words in (1, 2, 2, 1, 2)[: 5 - column % 2]:
+            y = page.write(40 + 290 * column, y, title(rng, words)) + 6
+    page.write(40, 210, "© 2024 Novak Inc. All rights reserved.")
+    assert errors(engine, page) <= 0.01
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

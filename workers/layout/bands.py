@@ -16,6 +16,7 @@ Row = list[Piece]
 LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
+SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of them may have nothing
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
 
 
@@ -82,9 +83,11 @@ class Bands:
         right = [piece for row in rows for piece in row if piece.box.x1 >= gap[1] - 1]
         if not all(len(side) > 1 or any(not isinstance(piece, Line) for piece in side) for side in (left, right)):
             return 0.0
-        if hull(left).overlap_y(hull(right)) < 1.9 * self.em:
+        beside = hull(left).overlap_y(hull(right))
+        if beside < 1.9 * self.em:
             return 0.0
-        beside = sum(high - low for low, high in self._beside(left, right))
+        really = sum(high - low for low, high in self._beside(left, right))
+        beside = beside if really > SIDE_BY_SIDE * beside else really
         if beside < 1.9 * self.em:
             return 0.0
         return beside * min(gap[1] - gap[0], ENOUGH_GUTTER * self.em)

@@ -103,7 +103,9 @@ def wide_gaps(line: Line) -> list[Gap]:
         return []
     least = TOO_WIDE * line.em
     if line.text.isascii() and len(line.places) > 2:
-        least = max(least, WIDE_SPACE * median(after - before for before, after in pairwise(line.places)))
+        letters = pairwise(zip(line.text, line.places, strict=True))
+        steps = [after - before for (left, before), (right, after) in letters if " " not in (left, right)]
+        least = max(least, WIDE_SPACE * median(steps)) if steps else least
     return [gap for gap in line.gaps if gap[1] - gap[0] > least and line.box.x1 < gap[0] and gap[1] < line.box.x2]
 
 

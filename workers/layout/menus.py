@@ -19,11 +19,10 @@ LONGEST = 3.0  # words of an entry, on average, of lists that are all of one len
 
 
 def are_menus(columns: Sequence[Sequence[Line]], em: float) -> bool:
-    """Whether columns of lines are lists beside each other instead of a table.
+    """Whether columns of lines are lists beside each other, each under a heading of its own, instead of a table.
 
-    They hold no numbers, start at one height, and have no gap: a table leaves cells empty anywhere. They are told by
-    being of different lengths, under headings; without headings by a first list that is not the longest, for the first
-    column names a table's rows; and under headings at even distances also when they are of one length.
+    They hold no numbers, start at one height, and have no gap: a table leaves cells empty anywhere. When they are all
+    of one length, as those of a table are, they must be of short entries and stand at even distances.
     """
     ordered = [sorted(column, key=lambda line: line.box.y1) for column in columns]
     if len(ordered) < 2 or min(map(len, ordered)) < 2 or not _set_apart(ordered, em) or not _unbroken(ordered):
@@ -32,11 +31,8 @@ def are_menus(columns: Sequence[Sequence[Line]], em: float) -> bool:
     if any(numeric(line.text) or line.text[:1].islower() for line in lines):  # a number, or a cell that goes on
         return False
     lengths = [len(column) for column in ordered]
-    if max(lengths) > lengths[0] and (max(lengths) > lengths[0] + 1 or len(set(lengths)) > 2):
-        return True
-    if not _headed(ordered):
-        return False
-    return min(lengths) < max(lengths) or (_even(ordered) and mean(len(line.text.split()) for line in lines) <= LONGEST)
+    words = mean(len(line.text.split()) for line in lines)
+    return _headed(ordered) and (min(lengths) < max(lengths) or (_even(ordered) and words <= LONGEST))
 
 
 def _set_apart(columns: Sequence[Sequence[Line]], em: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,9 @@ from workers.layout.rules import NEAR, Rule, Rules
 from workers.layout.tables import Span, aligned_table, column_of, continued, fits
 from workers.layout.words import numeric
 
+NO_LINK = re.compile(r"[\d@:：]")
+OVER_IMPRINT = 12  # ems from the links of a web page to its imprint
+
 
 @dataclass(frozen=True)
 class Order:
@@ -24,6 +28,7 @@ class Order:
     em: float
     rules: Rules
     tables: bool = True
+    imprint: float | None = None  # the y of the line that says who holds the rights in a web page
 
     @property
     def bands(self) -> Bands:
@@ -112,7 +117,14 @@ class Order:
         ]
         if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
             return []
-        return columns if separate(columns, rows, spans) or are_menus(columns, self.em) else []
+        lists = separate(columns, rows, spans) or self._links(columns) or are_menus(columns, self.em)
+        return columns if lists else []
+
+    def _links(self, columns: list[list[Line]]) -> bool:
+        """Whether columns are the links over the imprint of a web page: without numbers, and near it."""
+        lines = [line for column in columns for line in column]
+        room = (self.imprint or 0) - hull(list(lines)).y2
+        return 0 < room < OVER_IMPRINT * self.em and not any(NO_LINK.search(line.text) for line in lines)
 
     def _lined(self, rows: list[list[Line]]) -> bool:
         """Whether rules or the edges of stripes part the rows, as only those of a table are parted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from ocr_tasks.contract import Block, OcrOptions, PageResult
@@ -16,6 +17,9 @@ from workers.layout.rules import Rules, frames, grids
 from workers.layout.spacing import mend
 from workers.layout.stripes import stripes, without
 from workers.layout.tables import inside, ruled_table
+
+LAST_LINES = 8
+RIGHTS = re.compile(r"©|\(c\) ?\d{4}|copyright|rights reserved", re.IGNORECASE)
 
 
 def arrange(
@@ -66,7 +70,14 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
     boxes = frames(rules)
     striped = stripes(boxes, parts, em)
     boxes = [box for box in boxes if box not in striped]
-    return Order(em, without(rules, striped), tables).groups(framed(parts, boxes))
+    return Order(em, without(rules, striped), tables, imprint(lines)).groups(framed(parts, boxes))
+
+
+def imprint(lines: Sequence[Line]) -> float | None:
+    """The y of the imprint among the last lines of a page, as web pages have it."""
+    last = sorted((line.box.y1 for line in lines), reverse=True)[:LAST_LINES]
+    found = [line.box.y1 for line in lines if line.box.y1 >= last[-1] and RIGHTS.search(line.text)]
+    return min(found, default=None)
 
 
 def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:

@@ -40,7 +40,8 @@ def _shared(edges: Sequence[float], others: Sequence[float], em: float) -> int:
 
 
 def without(rules: Rules, boxes: Sequence[Box]) -> Rules:
-    """Rules that are not edges of these boxes."""
+    """Rules that are not edges of these boxes, but for the upper edge of the first and the lower of the last."""
+    top, bottom = min((box.y1 for box in boxes), default=0.0), max((box.y2 for box in boxes), default=0.0)
 
     def edge(rule: Rule, low: float, high: float) -> bool:
         return abs(rule.at - low) <= NEAR or abs(rule.at - high) <= NEAR
@@ -48,6 +49,8 @@ def without(rules: Rules, boxes: Sequence[Box]) -> Rules:
     def side(rule: Rule, box: Box) -> bool:
         return edge(rule, box.x1, box.x2) and box.y1 - NEAR <= rule.start and rule.end <= box.y2 + NEAR
 
-    across = [rule for rule in rules.across if not any(edge(rule, box.y1, box.y2) for box in boxes)]
+    across = [
+        rule for rule in rules.across if edge(rule, top, bottom) or not any(edge(rule, box.y1, box.y2) for box in boxes)
+    ]
     down = [rule for rule in rules.down if not any(side(rule, box) for box in boxes)]
     return Rules(across, down)

@@ -120,8 +120,12 @@ def _justified_with(line: Line, other: Line) -> bool:
 
 
 def _no_space(gap: Gap, line: Line, beside: Sequence[Line]) -> bool:
-    """Whether a gap is too wide for any space, or starts or ends in one line with a gap of all lines around."""
-    if gap[1] - gap[0] >= STRETCHED * line.em:
+    """Whether a gap is too wide for any space, or starts or ends in one line with a gap of all lines around.
+
+    One with nothing before it belongs to what stands there, which the box of the line reaches into.
+    """
+    before = line.text[: sum(place < gap[0] for place in line.places)]
+    if gap[1] - gap[0] >= STRETCHED * line.em or not before.strip():
         return True
     near = ALIGNED * line.em
     return all(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.lines import Line, around, split_at
+from workers.layout.lines import Box, Line, around, split_at
 
 TOO_WIDE = 0.75  # of an em: the widest space between two words
 FARTHEST = 4.0  # of an em: the widest between words that the detector tells apart
@@ -48,13 +48,19 @@ def _right_of(line: Line, others: Sequence[Line]) -> Line | None:
 
 
 def _one(parts: Sequence[Line], lines: Sequence[Line]) -> bool:
-    """Whether parts that stand in a row are one justified line."""
-    first, last = parts[0], parts[-1]
-    box = around([part.box for part in parts])
-    return any(
-        0.5 * first.em < abs(box.middle[1] - other.box.middle[1]) < AROUND * first.em
-        and abs(box.x1 - other.box.x1) < FLUSH * first.em
-        and abs(box.x2 - other.box.x2) < FLUSH * last.em
+    """Whether parts that stand in a row are one justified line, and not lines of columns beside each other."""
+    whole = around([part.box for part in parts])
+    return _flush(whole, parts[0].em, lines) > 0 and not any(
+        _flush(part.box, part.em, lines) > 1 for part in (parts[0], parts[-1])
+    )
+
+
+def _flush(box: Box, em: float, lines: Sequence[Line]) -> int:
+    """How many of the lines near a box it reaches along, from edge to edge."""
+    return sum(
+        0.5 * em < abs(box.middle[1] - other.box.middle[1]) < AROUND * em
+        and abs(box.x1 - other.box.x1) < FLUSH * em
+        and abs(box.x2 - other.box.x2) < FLUSH * em
         for other in lines
     )
 

@@ -22,6 +22,7 @@ from ocr_tasks.logs import configure_logs, for_people
 from ocr_tasks.media import HEAD_BYTES, require_accepted
 from ocr_tasks.outputs import STANDARD, say
 from ocr_tasks.settings import Settings, get_settings
+from workers.devices import visible_devices
 from workers.one_shot import Reading, read_document
 from workers.sources.isolated import Costs, IsolatedSource
 from workers.sources.limits import limits_of
@@ -113,6 +114,8 @@ def _settings(engine: str | None, gpu: bool | None) -> Settings:
     configure_logs(for_people(settings))
     if gpu and settings.engine != "deepseek":
         say(f"{settings.engine} uses no GPU here: --gpu changes nothing.")
+    elif gpu and not visible_devices():
+        say("There is no CUDA device here: deepseek reads on the CPU.")
     return settings
 
 

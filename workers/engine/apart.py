@@ -80,9 +80,11 @@ class ApartEngine:
 
     def __init__(self, settings: Settings, loader: str) -> None:
         ours, theirs = socket.socketpair()
+        # Where this process does not look for modules in its folder, neither does the child.
+        python = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m"]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workers.engine.apart_child", str(theirs.fileno())],
+                [*python, "workers.engine.apart_child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C and the like are for the node, which lets pages end first
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
-from tests.benchmarks.pipeline import benchmark_environment, seconds_between
+from tests.benchmarks.pipeline import benchmark_environment, ended, seconds_between
 from tests.benchmarks.report import Finding
 from tests.documents import multi_page
 from tests.stack import running_stack
@@ -71,6 +71,6 @@ def through_the_stack(folder: Path, images: list[Image.Image]) -> float:
         running_stack(folder, environment, "web", "prepare", "reconcile", "engine") as stack,
     ):
         document = multi_page(images, "TIFF", compression="tiff_adobe_deflate")
-        job = stack.ended(stack.submit(document)["id"], 3600)
+        job = ended(stack, stack.submit(document)["id"])
         assert job["pages"]["succeeded"] == len(images)
         return len(images) / seconds_between(job["startedAt"], job["finishedAt"])

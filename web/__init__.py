@@ -11,11 +11,13 @@ from ocr_tasks.settings import Settings, get_settings
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application; gunicorn calls it as `web:create_app()`."""
     from web import events, health, intake, jobs, metrics, ocr, problems, responses, traffic
+    from web.forms import FormRequest
     from web.services import Services
 
     settings = settings or get_settings()
     configure_logs(settings, process="web")
     app = Flask(__name__, static_folder=None)
+    app.request_class = FormRequest
     app.config.update(MAX_CONTENT_LENGTH=settings.max_upload_bytes, MAX_FORM_PARTS=100)
     app.url_map.strict_slashes = False
     shared = Services.of(settings)

@@ -49,7 +49,7 @@ def files_of(*folders: str) -> tuple[str, ...]:
         ("torch", files_of("workers/engine/deepseek")),
         ("transformers", files_of("workers/engine/deepseek")),
         ("selenium", files_of("workers/sources/browser")),
-        ("sqlalchemy", files_of("ocr_tasks/models.py", "ocr_tasks/jobs/", "ocr_tasks/cache")),
+        ("sqlalchemy", files_of("ocr_tasks/models/", "ocr_tasks/jobs/", "ocr_tasks/cache")),
         ("flask", files_of("web/")),
         ("rapidocr", files_of("workers/engine/rapid")),
         ("onnxruntime", files_of("workers/engine/rapid")),

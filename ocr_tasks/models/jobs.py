@@ -1,7 +1,4 @@
-"""SQLAlchemy mappings of schema.sql; a test builds a database from each and finds no difference.
-
-schema.sql is the truth and says what each field means.
-"""
+"""Jobs, their ranges and pages, and the nodes that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
@@ -21,21 +17,10 @@ from sqlalchemy import (
     desc,
 )
 from sqlalchemy import text as sql
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
 
-NOW = sql("now()")
-ZERO = sql("0")
-
-
-class Base(DeclarativeBase):
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text,
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        list[Any]: JSONB,
-        float: REAL,
-    }
+from ocr_tasks.models.base import NOW, ZERO, Base
 
 
 class Job(Base):
@@ -135,6 +120,9 @@ class Page(Base):
     width: Mapped[int | None]
     height: Mapped[int | None]
     dpi: Mapped[float | None]
+    offset_y: Mapped[int | None]
+    source_text: Mapped[str | None]
+    compression_id: Mapped[UUID | None]
     text: Mapped[str | None]
     markdown: Mapped[str | None]
     blocks: Mapped[list[Any] | None]
@@ -142,6 +130,9 @@ class Page(Base):
     flags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     vision_tokens: Mapped[int | None]
     text_tokens: Mapped[int | None]
+    tokens_blob: Mapped[str | None]
+    dtype: Mapped[str | None]
+    quality: Mapped[float | None]
     engine: Mapped[str | None]
     revision: Mapped[str | None]
     mode: Mapped[str | None]
@@ -161,6 +152,7 @@ class Page(Base):
         Index("pages_live", "status", "sent_at", postgresql_where=sql("status IN ('queued', 'running')")),
         Index("pages_image_blob", "image_blob"),
         Index("pages_figure_blobs", "figure_blobs", postgresql_using="gin"),
+        Index("pages_tokens_blob", "tokens_blob", postgresql_where=sql("tokens_blob IS NOT NULL")),
     )
 
 

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     )
     prepare_timeout_s: float = Field(120, gt=0, description="Seconds one preparing or finishing task may take.")
     prepare_memory_mb: int = Field(2048, gt=0, description="Memory that one parsing process may use, in MiB.")
-    page_failures: int = Field(2, gt=0, description="Failures of its own after which a page is given up.")
+    page_failures: int = Field(3, gt=0, description="Failures of its own after which a page is given up.")
     max_losses: int = Field(
         20, gt=0, description="Deaths of workers that held it after which a page is given up, whoever was to blame."
     )

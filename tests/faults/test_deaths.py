@@ -111,7 +111,7 @@ def test_a_page_that_takes_the_node_with_it_fails_alone(stack: StackUnderTest, s
     assert job["pages"] == {"total": 12, "succeeded": 11, "failed": 1}
     assert [(page["pageNo"], page["error"]["code"]) for page in job["flaggedPages"]] == [(6, "engine_crashed")]
     failures = {page["page_no"]: page["failures"] for page in pages_of(store, job["id"])}
-    assert failures == {n: 2 if n == 6 else 0 for n in range(1, 13)}
+    assert failures == {n: 3 if n == 6 else 0 for n in range(1, 13)}
 
 
 @pytest.mark.parametrize("height", [PARSER_DIES, PARSER_HANGS], ids=["kills the parser", "never ends"])
@@ -175,6 +175,6 @@ def test_an_engine_that_raises_fails_only_the_page_that_makes_it(stack: StackUnd
         (5, "engine_failed"),
     ]
     failures = {page["page_no"]: page["failures"] for page in pages_of(store, job["id"])}
-    assert failures == {n: 2 if n in (4, 5) else 0 for n in range(1, 17)}
+    assert failures == {n: 3 if n in (4, 5) else 0 for n in range(1, 17)}
     texts = [expected_text(*size) if size[1] == 64 else "" for size in sizes]
     assert stack.text(job["id"]).split("\f") == texts

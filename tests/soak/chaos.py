@@ -30,11 +30,8 @@ from tests.simulated import expected_text
 from tests.stack import QUICK, StackUnderTest, running_stack, tiff, until
 
 IN_FLIGHT = 5
-# A node that is killed from outside while a page is alone in it looks like one that died of the page, and pages are
-# alone often where nodes die every few seconds; so they are borne with for longer than usual.
 ENVIRONMENT = {
     **QUICK,
-    "OCR_PAGE_FAILURES": "8",
     "OCR_MAX_LOSSES": "100",
     "SIM_CAPACITY": "4",
     "SIM_PAGE_S": "0.03",

@@ -24,7 +24,6 @@ from ocr_tasks.errors import (
     InvalidOption,
     InvalidPageRange,
     InvalidRequest,
-    OperationUnavailable,
     TooManyPages,
     UnknownField,
 )
@@ -172,9 +171,21 @@ class OcrOptions(Wire):
         given = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         return given | ({"password": self.password.get_secret_value()} if self.password else {})
 
+    @property
+    def result_format(self) -> Format:
+        return self.format
+
+    @property
+    def page_range(self) -> str | None:
+        return self.pages
+
     def operations(self) -> frozenset[Operation]:
         """What an engine must be able to do for this job."""
         return frozenset({Operation.READ, Operation.ENCODE} if self.compression else {Operation.READ})
+
+    def reading(self) -> OcrOptions:
+        """What an engine is told."""
+        return self
 
 
 def parse_options(given: dict[str, Any]) -> OcrOptions:
@@ -186,19 +197,6 @@ def parse_options(given: dict[str, Any]) -> OcrOptions:
     if options.pages is not None:
         page_spans(options.pages)
     return options
-
-
-def check_operations(engine: str, options: OcrOptions) -> None:
-    """Refuse what no configured engine can do; raises OperationUnavailable, which says what to configure."""
-    missing = options.operations() - ENGINE_OPERATIONS[engine]
-    if missing:
-        able = [name for name, operations in ENGINE_OPERATIONS.items() if options.operations() <= operations]
-        advice = f"Set OCR_ENGINE={' or '.join(able)}." if able else "No engine of this version can."
-        raise OperationUnavailable(
-            f"`compression` needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, which cannot. {advice}",
-            field="compression",
-            value=True,
-        )
 
 
 _Model = TypeVar("_Model", bound=Wire)
@@ -303,14 +301,31 @@ def figure_path(job_id: UUID, page_no: int, figure_no: int) -> str:
 
 
 class TaskName(StrEnum):
-    """Names of the Celery tasks. `OCR` is the entry task: its task id is the job's id. Callers send it and `CANCEL`."""
+    """Names of the Celery tasks.
+
+    The first five are the entry tasks, one for each kind: their task id is the job's id. Callers send these and
+    `CANCEL`.
+    """
 
     OCR = "ocr_tasks.ocr"
+    RENDER = "ocr_tasks.render"
+    COMPRESS = "ocr_tasks.compress"
+    DECOMPRESS = "ocr_tasks.decompress"
+    CRAWL = "ocr_tasks.crawl"
     CANCEL = "ocr_tasks.cancel"
     PREPARE_RANGE = "ocr_tasks.prepare_range"
     READ_PAGE = "ocr_tasks.read_page"
     FINISH = "ocr_tasks.finish"
 
+
+TASK_OF_KIND = {
+    Kind.OCR: TaskName.OCR,
+    Kind.RENDER: TaskName.RENDER,
+    Kind.COMPRESS: TaskName.COMPRESS,
+    Kind.DECOMPRESS: TaskName.DECOMPRESS,
+    Kind.CRAWL: TaskName.CRAWL,
+}
+KIND_OF_TASK = {task: kind for kind, task in TASK_OF_KIND.items()}
 
 HIDDEN = "(hidden)"
 """`argsrepr` and `kwargsrepr` of an entry task, as events, logs and Flower show it: its options may hold a password."""
@@ -321,6 +336,11 @@ def prepare_queue(priority: Priority) -> str:
     return f"prepare.{priority}"
 
 
+def browser_queue(priority: Priority) -> str:
+    """The queue of the entry tasks that render a page."""
+    return f"browser.{priority}"
+
+
 def engine_queue(engine: str, priority: Priority) -> str:
     """The queue of the page tasks of one engine."""
     return f"{engine}.{priority}"
@@ -328,7 +348,7 @@ def engine_queue(engine: str, priority: Priority) -> str:
 
 def queues() -> list[str]:
     """Every queue there is, the ones to be served first in front."""
-    served = [prepare_queue, *(lambda p, e=e: engine_queue(e, p) for e in ENGINE_OPERATIONS)]
+    served = [prepare_queue, browser_queue, *(lambda p, e=e: engine_queue(e, p) for e in ENGINE_OPERATIONS)]
     return [queue(priority) for queue in served for priority in Priority]
 
 

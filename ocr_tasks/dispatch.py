@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
-from ocr_tasks.contract import HIDDEN, Priority, TaskName, engine_queue, prepare_queue
+from ocr_tasks.contract import HIDDEN, KIND_OF_TASK, Priority, TaskName, engine_queue, prepare_queue
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +33,14 @@ class Dispatcher:
         self.app = app
         self._paused_until = 0.0
 
-    def entry(self, job_id: UUID, priority: Priority, password: SecretStr | None = None) -> bool:
-        """A job's first step. Its task id is the job's id. The password is in no row: only this message carries it."""
+    def entry(self, job_id: UUID, route: tuple[TaskName, str], password: SecretStr | None = None) -> bool:
+        """A job's first step, by its task and queue. Its task id is the job's id.
+
+        The password is in no row: only this message carries it.
+        """
+        task, queue = route
         kwargs = {"password": password.get_secret_value()} if password else {}
-        return self._send(TaskName.OCR, str(job_id), prepare_queue(priority), kwargs)
+        return self._send(task, str(job_id), queue, kwargs)
 
     def ranges(self, job_id: UUID, range_ids: Iterable[int], priority: Priority) -> None:
         """Ranges to be prepared."""
@@ -76,7 +80,7 @@ class Dispatcher:
     def _send(self, name: TaskName, task_id: str, queue: str, kwargs: Mapping[str, object]) -> bool:
         if time.monotonic() < self._paused_until:
             return False
-        shown = {"kwargsrepr": HIDDEN} if name == TaskName.OCR else {}
+        shown = {"kwargsrepr": HIDDEN} if name in KIND_OF_TASK else {}
         try:
             self.app.send_task(str(name), kwargs=kwargs, task_id=task_id, queue=queue, ignore_result=True, **shown)
         except (OperationalError, RedisError, OSError) as error:

@@ -8,7 +8,7 @@ import structlog
 from flask import Blueprint, Response
 from structlog.contextvars import bound_contextvars
 
-from ocr_tasks.contract import OcrOptions, check_operations
+from ocr_tasks.contract import Kind, OcrOptions
 from ocr_tasks.errors import ServiceUnavailable
 from ocr_tasks.jobs.submitting import create_job
 from ocr_tasks.jobs.views import JobView, get_job_row, job_view

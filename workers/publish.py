@@ -105,7 +105,7 @@ class Publisher:
 
     def _result(self, job: EndedJob) -> dict[str, Any]:
         """Small enough for Redis: a text of more than `INLINE_BYTES` goes by its key in the blob store."""
-        stored: dict[str, Any] = (job.result or {}).get(job.options.format) or {}  # none after retention
+        stored: dict[str, Any] = (job.result or {}).get(job.format) or {}  # none after retention
         content = None
         if stored and stored["size_bytes"] <= INLINE_BYTES:
             try:
@@ -116,7 +116,7 @@ class Publisher:
             "jobId": str(job.job_id),
             "status": str(job.status),
             "pages": {"total": job.total, "succeeded": job.succeeded, "failed": job.failed},
-            "format": str(job.options.format),
+            "format": str(job.format),
             "content": content,
             "blob": stored.get("blob"),
             "sizeBytes": stored.get("size_bytes"),

@@ -31,7 +31,7 @@ from ocr_tasks.jobs.sweeping import (
     server_time,
     take_unsent,
 )
-from ocr_tasks.jobs.views import get_job_row
+from ocr_tasks.jobs.views import get_job_row, route_of
 from workers.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -100,7 +100,7 @@ class Reconciler:
         for job_id in lost_inspections(db, before):
             if inspect_died(db, job_id, charge=False, before=before, **limits):
                 log.info("inspection_recovered", job_id=str(job_id))
-                dispatch.entry(job_id, get_job_row(db, job_id)["priority"])
+                dispatch.entry(job_id, route_of(get_job_row(db, job_id)))
         for range_id in lost_ranges(db, before):
             error = ParserDied("The processes that rasterised this page died, again and again.")
             died = range_died(db, range_id, charge=False, error=error, before=before, **limits)
@@ -139,8 +139,8 @@ class Reconciler:
             dispatch.ranges(row.job_id, [row.range_id], row.priority)
         elif row.finishing:
             dispatch.finish(row.job_id, row.priority)
-        else:
-            dispatch.entry(row.job_id, row.priority)
+        elif row.route is not None:
+            dispatch.entry(row.job_id, row.route)
 
     def publish(self) -> None:
         """What direct callers were not told, or what Redis has forgotten since."""

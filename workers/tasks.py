@@ -16,13 +16,13 @@ from celery.exceptions import Reject, TaskPredicate
 from celery.worker.request import Request
 
 from ocr_tasks.app import app
-from ocr_tasks.contract import HIDDEN, TaskName
+from ocr_tasks.contract import HIDDEN, KIND_OF_TASK, TaskName
 from ocr_tasks.direct import is_job_id, parse_task_id
 from ocr_tasks.errors import OcrError, ParserDied
 from ocr_tasks.jobs.finishing import finish_died
 from ocr_tasks.jobs.inspecting import inspect_died
 from ocr_tasks.jobs.ranges import range_died
-from ocr_tasks.jobs.views import get_job_row
+from ocr_tasks.jobs.views import get_job_row, route_of
 from workers.entry import NoBackend, enter, fail_unstored, password_of
 from workers.finish import finish_job
 from workers.node import Node
@@ -45,7 +45,7 @@ class ChildRequest(Request):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.task_name == TaskName.OCR:
+        if self.task_name in KIND_OF_TASK:
             # The caller's own Celery wrote these: its options may hold a password.
             self._argsrepr = self._kwargsrepr = HIDDEN
             self._request_dict.update(argsrepr=HIDDEN, kwargsrepr=HIDDEN)
@@ -95,10 +95,10 @@ def child_died(task_name: str, task_id: str, kwargs: dict[str, Any], reason: str
             job = get_job_row(db, died.job_id)
             shared.dispatch.ranges(died.job_id, died.range_ids, job["priority"])
             shared.flow.after(died.progress)
-    elif task_name == TaskName.OCR and is_job_id(task_id):
+    elif task_name in KIND_OF_TASK and is_job_id(task_id):
         job_id = UUID(task_id)
         if inspect_died(db, job_id, charge=charge, **limits):
-            shared.dispatch.entry(job_id, get_job_row(db, job_id)["priority"], password_of(kwargs))
+            shared.dispatch.entry(job_id, route_of(get_job_row(db, job_id)), password_of(kwargs))
         elif kwargs:
             fail_unstored(shared, job_id, reason)
     elif task_name == TaskName.FINISH:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping, text
 
-from ocr_tasks.contract import Kind, OcrOptions, Status
+from ocr_tasks.contract import Kind, Status
 from ocr_tasks.errors import Problem
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.kinds.options import JobOptions, options_of
+from ocr_tasks.kinds.sources import StoredSource
 
 PAGES_AT_ONCE = 50
 
@@ -24,7 +26,8 @@ class FinishClaim:
     job_id: UUID
     kind: Kind
     attempt: int
-    options: OcrOptions
+    source: StoredSource
+    options: JobOptions
     succeeded: int
     failed: int
     took_ms: int
@@ -36,7 +39,7 @@ def claim_finish(db: Database, job_id: UUID, lease_s: float) -> FinishClaim | No
         """
         UPDATE jobs SET attempt = attempt + 1, lease_until = now() + make_interval(secs => :lease)
          WHERE id = :job AND status = 'finishing' AND (lease_until IS NULL OR lease_until < now())
-        RETURNING id, kind, attempt, options, pages_succeeded, pages_failed,
+        RETURNING id, kind, attempt, source, options, pages_succeeded, pages_failed,
                   cast(extract(epoch FROM now() - started_at) * 1000 AS bigint) AS took_ms
         """,
         job=job_id,
@@ -48,7 +51,8 @@ def claim_finish(db: Database, job_id: UUID, lease_s: float) -> FinishClaim | No
         job_id=row["id"],
         kind=Kind(row["kind"]),
         attempt=row["attempt"],
-        options=OcrOptions.model_validate(row["options"]),
+        source=StoredSource.model_validate(row["source"]),
+        options=options_of(row["kind"], row["options"]),
         succeeded=row["pages_succeeded"],
         failed=row["pages_failed"],
         took_ms=row["took_ms"],
@@ -79,19 +83,31 @@ def end_job(
     *,
     result: dict[str, Any] | None = None,
     error: Problem | None = None,
+    also: Callable[[Connection], None] | None = None,
 ) -> bool:
-    """Store how the job ended; False when the claim was lost or the job was cancelled meanwhile."""
-    return db.changes_one(
-        """
-        UPDATE jobs SET status = :status, result = :result, error = :error, finished_at = now(), lease_until = NULL
-         WHERE id = :job AND status = 'finishing' AND attempt = :attempt
-        """,
-        job=claim.job_id,
-        attempt=claim.attempt,
-        status=status,
-        result=json.dumps(result) if result else None,
-        error=json.dumps(error) if error else None,
-    )
+    """Store how the job ended; False when the claim was lost or the job was cancelled meanwhile.
+
+    also: writes further rows in the same transaction.
+    """
+
+    def end(connection: Connection) -> bool:
+        statement = """
+            UPDATE jobs SET status = :status, result = :result, error = :error, finished_at = now(), lease_until = NULL
+             WHERE id = :job AND status = 'finishing' AND attempt = :attempt
+            """
+        fenced = {
+            "job": claim.job_id,
+            "attempt": claim.attempt,
+            "status": status,
+            "result": json.dumps(result) if result else None,
+            "error": json.dumps(error) if error else None,
+        }
+        ended = connection.execute(text(statement), fenced).rowcount == 1
+        if ended and also is not None:
+            also(connection)
+        return ended
+
+    return db.run(end)
 
 
 def finish_died(db: Database, job_id: UUID) -> bool:

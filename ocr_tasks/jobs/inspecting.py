@@ -1,27 +1,22 @@
-"""A source is looked into, once: how many pages it has, and how many of them the job reads."""
+"""A source is looked into, once: what it is, how many pages it has, and how many of them the job reads."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ocr_tasks.contract import OcrOptions, Source
+from sqlalchemy import Connection, RowMapping, text
+
+from ocr_tasks.contract import Kind
 from ocr_tasks.errors import OcrError, ParserDied
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.jobs.harvests import NewHarvest, insert_harvest
 from ocr_tasks.jobs.progress import PROGRESS, Progress, progress_of
-
-
-class StoredSource(Source):
-    """A source as its job's row holds it. `prepared`: the blob that pages are made from instead, decrypted, say."""
-
-    prepared: str | None = None
-
-    @property
-    def pages_blob(self) -> str:
-        return self.prepared or self.blob
+from ocr_tasks.kinds.options import JobOptions, options_of
+from ocr_tasks.kinds.sources import StoredSource
 
 
 @dataclass(frozen=True)
@@ -29,14 +24,24 @@ class InspectClaim:
     """The right to inspect a job's source."""
 
     job_id: UUID
+    kind: Kind
     attempt: int
     source: StoredSource
-    options: OcrOptions
+    options: JobOptions
 
 
-def source_and_options(source: Any, options: Any) -> tuple[StoredSource, OcrOptions]:
-    """What a job was given, out of the columns of its row."""
-    return StoredSource.model_validate(source), OcrOptions.model_validate(options)
+@dataclass(frozen=True)
+class Inspected:
+    """What a source turned out to be.
+
+    source_pages: that it has; pages_total: that the job reads. source: fields of it that are known now, such as the
+    blob of what stands at its address. harvest: what was rendered of it, to be stored.
+    """
+
+    source_pages: int
+    pages_total: int
+    source: dict[str, Any] = field(default_factory=dict)
+    harvest: NewHarvest | None = None
 
 
 def claim_inspect(db: Database, job_id: UUID, lease_s: float) -> InspectClaim | None:
@@ -45,33 +50,40 @@ def claim_inspect(db: Database, job_id: UUID, lease_s: float) -> InspectClaim | 
         """
         UPDATE jobs SET status = 'preparing', attempt = attempt + 1, started_at = coalesce(started_at, now()),
                lease_until = now() + make_interval(secs => :lease)
-         WHERE id = :job AND status = 'queued' RETURNING attempt, source, options
+         WHERE id = :job AND status = 'queued' RETURNING kind, attempt, source, options
         """,
         job=job_id,
         lease=lease_s,
     )
     if row is None:
         return None
-    source, options = source_and_options(row["source"], row["options"])
-    return InspectClaim(job_id, row["attempt"], source, options)
+    kind, source = Kind(row["kind"]), StoredSource.model_validate(row["source"])
+    return InspectClaim(job_id, kind, row["attempt"], source, options_of(kind, row["options"]))
 
 
-def set_pages(
-    db: Database, claim: InspectClaim, *, source_pages: int, pages_total: int, prepared: str | None = None
-) -> Progress | None:
-    """The source was inspected: the job runs, on the blob `prepared` if there is one. None when the claim was lost."""
-    row = db.one(
-        f"""
-        UPDATE jobs SET status = 'running', source_pages = :source_pages, pages_total = :total, lease_until = NULL,
-               source = source || jsonb_strip_nulls(jsonb_build_object('prepared', cast(:prepared AS text)))
-         WHERE id = :job AND status = 'preparing' AND attempt = :attempt RETURNING {PROGRESS}
-        """,
-        job=claim.job_id,
-        attempt=claim.attempt,
-        source_pages=source_pages,
-        total=pages_total,
-        prepared=prepared,
-    )
+def set_pages(db: Database, claim: InspectClaim, found: Inspected) -> Progress | None:
+    """The source was inspected: the job runs, or is to be finished if it has no pages. None when the claim was lost."""
+
+    def settle(connection: Connection) -> RowMapping | None:
+        statement = f"""
+            UPDATE jobs SET status = CASE WHEN :total = 0 THEN 'finishing' ELSE 'running' END, lease_until = NULL,
+                   source_pages = :source_pages, pages_total = :total, sent_at = now(), sends = 0,
+                   source = source || cast(:source AS jsonb)
+             WHERE id = :job AND status = 'preparing' AND attempt = :attempt RETURNING {PROGRESS}
+            """
+        fenced = {
+            "job": claim.job_id,
+            "attempt": claim.attempt,
+            "source_pages": found.source_pages,
+            "total": found.pages_total,
+            "source": json.dumps(found.source),
+        }
+        row = connection.execute(text(statement), fenced).mappings().first()
+        if row is not None and found.harvest is not None:
+            insert_harvest(connection, claim.job_id, found.harvest)
+        return row
+
+    row = db.run(settle)
     return progress_of(row) if row else None
 
 

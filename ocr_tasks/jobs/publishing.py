@@ -12,13 +12,14 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from ocr_tasks.contract import OcrOptions, Status
+from ocr_tasks.contract import Format, Status
 from ocr_tasks.errors import Problem
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.kinds.options import options_of
 
 AT_ONCE = 200
 
-COLUMNS = """id, status, options, pages_total, pages_succeeded, pages_failed, result, error, now() AS read_at"""
+COLUMNS = """id, kind, status, options, pages_total, pages_succeeded, pages_failed, result, error, now() AS read_at"""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class EndedJob:
 
     job_id: UUID
     status: Status
-    options: OcrOptions
+    format: Format
     total: int | None
     succeeded: int
     failed: int
@@ -76,7 +77,7 @@ def _ended(row: RowMapping) -> EndedJob:
     return EndedJob(
         job_id=row["id"],
         status=Status(row["status"]),
-        options=OcrOptions.model_validate(row["options"]),
+        format=options_of(row["kind"], row["options"]).result_format,
         total=row["pages_total"],
         succeeded=row["pages_succeeded"],
         failed=row["pages_failed"],

@@ -14,11 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from ocr_tasks.contract import OcrOptions, Priority, parse_pages
+from ocr_tasks.contract import Kind, Priority, parse_pages
 from ocr_tasks.errors import OcrError, Problem
 from ocr_tasks.jobs.database import Database
-from ocr_tasks.jobs.inspecting import StoredSource, source_and_options
 from ocr_tasks.jobs.progress import PROGRESS, Progress, progress_of
+from ocr_tasks.kinds.options import options_of
+from ocr_tasks.kinds.sources import StoredSource
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,19 @@ class RangeClaim:
 
     range_id: int
     job_id: UUID
+    kind: Kind
     attempt: int
     page_nos: tuple[int, ...]
     source: StoredSource
-    options: OcrOptions
     priority: Priority
 
 
 @dataclass(frozen=True)
 class NewPage:
-    """A page as preparing leaves it: with an image to be read, or with the error that ended it."""
+    """A page as preparing leaves it: with an image, or vision tokens, for an engine, or with the error that ended it.
+
+    offset_y: where it begins in the screenshot it was cut from, in pixels; source_text: what is known to stand on it.
+    """
 
     page_no: int
     image_blob: str | None = None
@@ -44,6 +48,9 @@ class NewPage:
     width: int | None = None
     height: int | None = None
     dpi: float | None = None
+    offset_y: int | None = None
+    source_text: str | None = None
+    compression_id: UUID | None = None
     error: Problem | None = None
 
 
@@ -62,7 +69,7 @@ def release_ranges(db: Database, job_id: UUID, *, window: int, range_pages: int)
         job = (
             connection.execute(
                 text(
-                    f"SELECT {PROGRESS}, source_pages, options FROM jobs"
+                    f"SELECT {PROGRESS}, source_pages, jobs.options FROM jobs"
                     " WHERE id = :job AND status = 'running' FOR UPDATE"
                 ),
                 {"job": job_id},
@@ -76,7 +83,7 @@ def release_ranges(db: Database, job_id: UUID, *, window: int, range_pages: int)
         opened = list(_ranges_inside(window, range_pages, progress))
         if not opened:
             return []
-        page_nos = parse_pages(OcrOptions.model_validate(job["options"]).pages, job["source_pages"])
+        page_nos = parse_pages(options_of(job["kind"], job["options"]).page_range, job["source_pages"])
         ids = [
             connection.execute(
                 text("INSERT INTO ranges (job_id, page_nos) VALUES (:job, :page_nos) RETURNING id"),
@@ -117,7 +124,7 @@ def claim_range(db: Database, range_id: int, lease_s: float) -> RangeClaim | Non
                lease_until = now() + make_interval(secs => :lease)
           FROM jobs
          WHERE ranges.id = :range AND ranges.status = 'queued' AND jobs.id = ranges.job_id AND jobs.status = 'running'
-        RETURNING ranges.job_id, ranges.attempt, jobs.source, jobs.options, jobs.priority,
+        RETURNING ranges.job_id, ranges.attempt, jobs.kind, jobs.source, jobs.priority,
                   ARRAY(SELECT n FROM unnest(ranges.page_nos) AS n EXCEPT
                         SELECT page_no FROM pages WHERE pages.job_id = ranges.job_id ORDER BY 1) AS missing
         """,
@@ -126,9 +133,14 @@ def claim_range(db: Database, range_id: int, lease_s: float) -> RangeClaim | Non
     )
     if row is None:
         return None
-    source, options = source_and_options(row["source"], row["options"])
     return RangeClaim(
-        range_id, row["job_id"], row["attempt"], tuple(row["missing"]), source, options, Priority(row["priority"])
+        range_id=range_id,
+        job_id=row["job_id"],
+        kind=Kind(row["kind"]),
+        attempt=row["attempt"],
+        page_nos=tuple(row["missing"]),
+        source=StoredSource.model_validate(row["source"]),
+        priority=Priority(row["priority"]),
     )
 
 
@@ -137,11 +149,14 @@ WITH job AS (SELECT id FROM jobs WHERE id = :job AND status = 'running' FOR UPDA
 fence AS (SELECT job.id FROM job JOIN ranges ON ranges.job_id = job.id
            WHERE ranges.id = :range AND ranges.attempt = :attempt AND ranges.status = 'running' FOR UPDATE OF ranges),
 added AS (
-    INSERT INTO pages (job_id, page_no, image_blob, media_type, width, height, dpi, error, status, finished_at)
-    SELECT fence.id, new.page_no, new.image_blob, new.media_type, new.width, new.height, new.dpi, new.error,
+    INSERT INTO pages (job_id, page_no, image_blob, media_type, width, height, dpi, offset_y, source_text,
+                       compression_id, error, status, finished_at)
+    SELECT fence.id, new.page_no, new.image_blob, new.media_type, new.width, new.height, new.dpi, new.offset_y,
+           new.source_text, new.compression_id, new.error,
            CASE WHEN new.error IS NULL THEN 'queued' ELSE 'failed' END, CASE WHEN new.error IS NOT NULL THEN now() END
       FROM fence, jsonb_to_recordset(cast(:pages AS jsonb)) AS new
-           (page_no integer, image_blob text, media_type text, width integer, height integer, dpi real, error jsonb)
+           (page_no integer, image_blob text, media_type text, width integer, height integer, dpi real,
+            offset_y integer, source_text text, compression_id uuid, error jsonb)
     ON CONFLICT (job_id, page_no) DO NOTHING RETURNING page_no, status),
 counted AS (SELECT count(*) FILTER (WHERE status = 'failed') AS failed,
                    array_agg(page_no ORDER BY page_no) FILTER (WHERE status = 'queued') AS queued FROM added)
@@ -164,7 +179,7 @@ def _add_pages(db: Database, job_id: UUID, range_id: int, attempt: int, pages: S
         job=job_id,
         range=range_id,
         attempt=attempt,
-        pages=json.dumps([asdict(page) for page in pages]),
+        pages=json.dumps([asdict(page) for page in pages], default=str),
     )
     return RangeAdded(tuple(row["queued"]), progress_of(row)) if row else None
 

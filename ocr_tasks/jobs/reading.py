@@ -10,24 +10,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from ocr_tasks.contract import OcrOptions, PageResult, Priority
+from ocr_tasks.contract import PageResult, Priority
 from ocr_tasks.errors import OcrError
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.progress import PROGRESS, Progress, progress_of
+from ocr_tasks.kinds.options import JobOptions, options_of
+
+
+@dataclass(frozen=True)
+class StoredTokens:
+    """Vision tokens in the blob store; quality: of what they decode to, 0 to 1, if that was looked at."""
+
+    blob: str
+    dtype: str
+    quality: float | None = None
 
 
 @dataclass(frozen=True)
 class PageClaim:
-    """The right to read a page. `waited_ms`: since its image was stored; `alone`: it may share the engine with none."""
+    """The right to work on a page: it has an image, or vision tokens under `compression_id`.
+
+    waited_ms: since it was stored; alone: it may share the engine with none; source_text: what is known to stand on it.
+    """
 
     job_id: UUID
     page_no: int
     attempt: int
     failures: int
-    image_blob: str
+    image_blob: str | None
+    compression_id: UUID | None
+    source_text: str | None
     waited_ms: int
     alone: bool
-    options: OcrOptions
+    options: JobOptions
     priority: Priority
 
 
@@ -40,8 +55,8 @@ def claim_page(db: Database, job_id: UUID, page_no: int, *, node: str, lease_s: 
           FROM jobs
          WHERE pages.job_id = :job AND pages.page_no = :page AND pages.status = 'queued'
            AND jobs.id = pages.job_id AND jobs.status = 'running'
-        RETURNING pages.job_id, pages.page_no, pages.attempt, pages.failures, pages.image_blob,
-                  pages.isolation <> 'none' AS alone, jobs.options, jobs.priority,
+        RETURNING pages.job_id, pages.page_no, pages.attempt, pages.failures, pages.image_blob, pages.compression_id,
+                  pages.source_text, pages.isolation <> 'none' AS alone, jobs.kind, jobs.options, jobs.priority,
                   cast(extract(epoch FROM now() - pages.created_at) * 1000 AS integer) AS waited_ms
         """,
         job=job_id,
@@ -57,9 +72,11 @@ def claim_page(db: Database, job_id: UUID, page_no: int, *, node: str, lease_s: 
         attempt=row["attempt"],
         failures=row["failures"],
         image_blob=row["image_blob"],
+        compression_id=row["compression_id"],
+        source_text=row["source_text"],
         waited_ms=row["waited_ms"],
         alone=row["alone"],
-        options=OcrOptions.model_validate(row["options"]),
+        options=options_of(row["kind"], row["options"]),
         priority=Priority(row["priority"]),
     )
 
@@ -94,7 +111,8 @@ UPDATE jobs SET {counter} = {counter} + 1,
 SUCCEED = FINISH.format(
     changes="""status = 'succeeded', isolation = 'none', error = NULL, text = :text, markdown = :markdown,
            blocks = :blocks, figure_blobs = :figure_blobs, flags = :flags,
-           vision_tokens = :vision_tokens, text_tokens = :text_tokens,
+           vision_tokens = :vision_tokens, text_tokens = :text_tokens, tokens_blob = :tokens_blob, dtype = :dtype,
+           quality = :quality,
            engine = :engine, revision = :revision, mode = :mode, retried_from = :retried_from,
            queue_ms = :queue_ms, inference_ms = :inference_ms""",
     counter="pages_succeeded",
@@ -117,6 +135,7 @@ def succeed_page(
     revision: str,
     queue_ms: int,
     figure_blobs: Sequence[str] = (),
+    tokens: StoredTokens | None = None,
 ) -> Progress | None:
     """Store a page's result and count it, in one statement; None when the claim was lost or the job is over."""
     row = db.one(
@@ -131,6 +150,9 @@ def succeed_page(
         flags=list(result.flags),
         vision_tokens=result.vision_tokens,
         text_tokens=result.text_tokens,
+        tokens_blob=tokens and tokens.blob,
+        dtype=tokens and tokens.dtype,
+        quality=tokens and tokens.quality,
         mode=result.mode,
         retried_from=result.retried_from,
         inference_ms=result.inference_ms,

@@ -6,10 +6,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from ocr_tasks.contract import Kind, OcrOptions, Source, check_operations
+from ocr_tasks.contract import Kind
 from ocr_tasks.errors import Conflict, NotFound
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.views import JobView, job_view
+from ocr_tasks.kinds.engines import check_operations
+from ocr_tasks.kinds.options import JobOptions
+from ocr_tasks.kinds.sources import AnySource
 
 CREATE = """
 INSERT INTO jobs (id, kind, priority, engine, source, options, direct)
@@ -29,9 +32,16 @@ UPDATE pages SET status = 'cancelled', lease_until = NULL, finished_at = now()
 
 
 def create_job(
-    db: Database, job_id: UUID, *, engine: str, source: Source, options: OcrOptions, direct: bool = False
+    db: Database,
+    job_id: UUID,
+    *,
+    engine: str,
+    source: AnySource,
+    options: JobOptions,
+    kind: Kind = Kind.OCR,
+    direct: bool = False,
 ) -> JobView | None:
-    """Insert an OCR job as `queued`; None when it exists already, as after a second delivery.
+    """Insert a job as `queued`; None when it exists already, as after a second delivery.
 
     direct: it was submitted as a task, so its state is published to Celery's result backend.
     """
@@ -39,10 +49,10 @@ def create_job(
     row = db.one(
         CREATE,
         id=job_id,
-        kind=Kind.OCR,
+        kind=kind,
         priority=options.priority,
         engine=engine,
-        source=source.model_dump_json(by_alias=True),
+        source=source.model_dump_json(by_alias=True, exclude_none=True),
         options=options.model_dump_json(by_alias=True),
         direct=direct,
     )

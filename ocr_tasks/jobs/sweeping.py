@@ -12,11 +12,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ocr_tasks.contract import OcrOptions, Priority
+from ocr_tasks.contract import Priority, TaskName
 from ocr_tasks.errors import EngineCrashed, OcrError, WorkerLost
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.progress import Progress
 from ocr_tasks.jobs.reading import PageClaim, fail_page, give_back_page
+from ocr_tasks.jobs.views import route_of
+from ocr_tasks.kinds.options import options_of
 
 AT_ONCE = 500
 
@@ -37,12 +39,13 @@ class Pauses:
 
 @dataclass(frozen=True)
 class Unsent:
-    """A row whose message seems to be lost: an entry or finish task, a range or a page of a job."""
+    """A row whose message seems to be lost: an entry task (then `route` is there) or finish, a range or a page."""
 
     job_id: UUID
     priority: Priority
     engine: str
     finishing: bool = False
+    route: tuple[TaskName, str] | None = None
     range_id: int | None = None
     page_no: int | None = None
 
@@ -70,7 +73,7 @@ WITH due AS (
      WHERE (status = 'queued' OR {UNFINISHED}) AND {DUE} ORDER BY sent_at LIMIT :some FOR UPDATE SKIP LOCKED)
 UPDATE jobs SET sent_at = now(), sends = sends + 1
   FROM due WHERE jobs.id = due.id
-RETURNING held, jobs.id AS job_id, priority, engine, status = 'finishing' AS finishing
+RETURNING held, jobs.id AS job_id, priority, engine, kind, source, status = 'finishing' AS finishing
 """
 
 TAKE_RANGES = f"""
@@ -106,6 +109,7 @@ def take_unsent(db: Database, pauses: Pauses, held: Collection[str]) -> list[Uns
             priority=Priority(row["priority"]),
             engine=row["engine"],
             finishing=row.get("finishing", False),
+            route=route_of(row) if "source" in row else None,
             range_id=row.get("range_id"),
             page_no=row.get("page_no"),
         )
@@ -149,7 +153,7 @@ UPDATE pages SET lease_until = now() + make_interval(secs => :lease), losses = p
        (SELECT job_id, page_no FROM pages WHERE status = 'running' AND lease_until < :before
          LIMIT :some FOR UPDATE SKIP LOCKED)
 RETURNING pages.job_id, pages.page_no, pages.attempt, pages.failures, pages.losses, pages.isolation, pages.node,
-          jobs.options, jobs.priority, jobs.engine
+          jobs.kind, jobs.options, jobs.priority, jobs.engine
 """
 
 
@@ -179,10 +183,12 @@ def recover_pages(db: Database, before: datetime, *, lease_s: float, failures: i
             page_no=row["page_no"],
             attempt=row["attempt"],
             failures=row["failures"],
-            image_blob="",
+            image_blob=None,
+            compression_id=None,
+            source_text=None,
             waited_ms=0,
             alone=True,
-            options=OcrOptions.model_validate(row["options"]),
+            options=options_of(row["kind"], row["options"]),
             priority=Priority(row["priority"]),
         )
         error = _guilt(claim, failures) if row["isolation"] == "alone" else _bad_luck(row["losses"], losses)

@@ -8,9 +8,11 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import RowMapping
 
-from ocr_tasks.contract import TERMINAL, Block, Kind, OcrOptions, Priority, Status, Wire, parse_pages
+from ocr_tasks.contract import TERMINAL, Block, Kind, Priority, Status, TaskName, Wire, parse_pages
 from ocr_tasks.errors import Gone, InvalidOption, NotFound, NotReady, Problem
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.kinds.options import options_of
+from ocr_tasks.kinds.sources import StoredSource, entry_route
 
 NAMED_PAGES = 100
 
@@ -44,7 +46,11 @@ class JobView(Wire):
 
 
 class PageView(Wire):
-    """A page on the wire. Boxes in pixels of its image, times in ms."""
+    """A page on the wire. Boxes in pixels of its image, times in ms.
+
+    offset_y: where it begins in the screenshot it was cut from, in pixels. dtype: of its stored vision tokens. quality:
+    of what they decode to, 0 to 1.
+    """
 
     page_no: int
     status: Status
@@ -52,11 +58,14 @@ class PageView(Wire):
     height: int | None
     text: str | None
     markdown: str | None
+    offset_y: int | None
     flags: tuple[str, ...]
     blocks: tuple[Block, ...] | None
     vision_tokens: int | None
     text_tokens: int | None
     compression_ratio: float | None
+    dtype: str | None
+    quality: float | None
     engine: str | None
     revision: str | None
     mode: str | None
@@ -113,6 +122,11 @@ def get_job_row(db: Database, job_id: UUID) -> RowMapping:
     if row is None:
         raise NotFound(f"There is no job {job_id}.", value=str(job_id))
     return row
+
+
+def route_of(row: RowMapping) -> tuple[TaskName, str]:
+    """The task and the queue of a job's first step."""
+    return entry_route(Kind(row["kind"]), StoredSource.model_validate(row["source"]), Priority(row["priority"]))
 
 
 def get_status(db: Database, job_id: UUID) -> Status:
@@ -185,7 +199,7 @@ def get_page_row(db: Database, job_id: UUID, page_no: int) -> RowMapping:
     job = get_job_row(db, job_id)
     if job["expired_at"] is not None:
         raise Gone(f"The pages of job {job_id} were kept until {job['expired_at']:%Y-%m-%d}.")
-    source_pages, asked_for = job["source_pages"], OcrOptions.model_validate(job["options"]).pages
+    source_pages, asked_for = job["source_pages"], options_of(job["kind"], job["options"]).page_range
     if source_pages is not None and page_no not in parse_pages(asked_for, source_pages):
         chosen = f", of which it reads {asked_for}" if asked_for else ""
         raise NotFound(

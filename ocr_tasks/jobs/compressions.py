@@ -1,0 +1,135 @@
+"""Vision tokens at rest: a row a page, made when a compress or crawl job ends, decoded by decompress jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+from ocr_tasks.contract import Wire
+from ocr_tasks.errors import NotFound
+from ocr_tasks.jobs.database import Database
+
+
+def ratio_of_tokens(text_tokens: int | None, vision_tokens: int | None) -> float | None:
+    """The compression ratio: text tokens per vision token; None where one of them is unknown."""
+    if text_tokens is None or not vision_tokens:
+        return None
+    return text_tokens / vision_tokens
+
+
+def ratio_of_bytes(stored_bytes: int, source_bytes: int) -> float:
+    """The byte ratio: stored bytes per byte of the source; above 1, the stored form is the larger one."""
+    return stored_bytes / source_bytes
+
+
+@dataclass(frozen=True)
+class NewCompression:
+    """A page's vision tokens, to be stored; see dom_visual_compressions in schema.sql."""
+
+    dom_id: str
+    harvest_id: UUID | None
+    page_no: int
+    visual_tokens: bytes
+    format: str
+    mode: str
+    model: str
+    revision: str
+    vision_tokens: int
+    text_tokens: int | None
+    original_size: int
+    quality: float | None
+    width: int
+    height: int
+    offset_y: int | None
+    metadata: dict[str, Any]
+
+
+INSERT = """
+INSERT INTO dom_visual_compressions
+       (dom_id, harvest_id, job_id, page_no, visual_tokens, format, mode, model, revision, vision_tokens, text_tokens,
+        compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y, metadata)
+VALUES (:dom_id, :harvest_id, :job_id, :page_no, :visual_tokens, :format, :mode, :model, :revision, :vision_tokens,
+        :text_tokens, :compression_ratio, :original_size, :compressed_size, :byte_ratio, :quality, :width, :height,
+        :offset_y, :metadata)
+"""
+
+
+def insert_compressions(connection: Connection, job_id: UUID, pages: Iterable[NewCompression]) -> None:
+    """Add a job's pages, one after the other, in the transaction that ends it."""
+    for page in pages:
+        stored_bytes = len(page.visual_tokens)
+        values = vars(page) | {
+            "job_id": job_id,
+            "compression_ratio": ratio_of_tokens(page.text_tokens, page.vision_tokens),
+            "compressed_size": stored_bytes,
+            "byte_ratio": ratio_of_bytes(stored_bytes, page.original_size),
+            "metadata": json.dumps(page.metadata),
+        }
+        connection.execute(text(INSERT), values)
+
+
+class CompressionView(Wire):
+    """A page's stored vision tokens on the wire. Sizes in bytes; quality 0 to 1, null while nobody measured it."""
+
+    id: UUID
+    dom_id: str
+    page_no: int
+    format: str
+    mode: str
+    model: str
+    revision: str
+    vision_tokens: int
+    text_tokens: int | None
+    compression_ratio: float | None
+    original_size: int
+    compressed_size: int
+    byte_ratio: float
+    quality: float | None
+    width: int
+    height: int
+    offset_y: int | None
+    created_at: datetime
+
+
+ALL_BUT_TOKENS = """id, dom_id, harvest_id, job_id, page_no, format, mode, model, revision, vision_tokens, text_tokens,
+    compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y, metadata,
+    created_at"""
+
+
+def compression_view(row: RowMapping) -> CompressionView:
+    return CompressionView(**{name: row[name] for name in CompressionView.model_fields})
+
+
+def compressions_of_job(db: Database, job_id: UUID) -> Sequence[RowMapping]:
+    """A job's pages of vision tokens, in order, without the tokens themselves."""
+    return db.all(
+        f"SELECT {ALL_BUT_TOKENS} FROM dom_visual_compressions WHERE job_id = :job ORDER BY page_no", job=job_id
+    )
+
+
+def newest_compression(db: Database, dom_id: str) -> Sequence[RowMapping]:
+    """The pages that were compressed last under a dom_id, or of the harvest of this id; raises NotFound."""
+    newest = db.one(
+        """
+        SELECT job_id FROM dom_visual_compressions
+         WHERE dom_id = :dom OR cast(harvest_id AS text) = :dom ORDER BY created_at DESC, page_no LIMIT 1
+        """,
+        dom=dom_id,
+    )
+    if newest is None:
+        raise NotFound(f"No vision tokens are stored under {dom_id[:80]!r}; compress it first.", value=dom_id[:80])
+    return compressions_of_job(db, newest["job_id"])
+
+
+def stored_tokens(db: Database, compression_id: UUID) -> bytes:
+    """A page's vision tokens, a container; raises NotFound when they were deleted."""
+    row = db.one("SELECT visual_tokens FROM dom_visual_compressions WHERE id = :id", id=compression_id)
+    if row is None:
+        raise NotFound("The vision tokens of this page were deleted.", value=str(compression_id))
+    return bytes(row["visual_tokens"])

@@ -1,0 +1,35 @@
+"""Which engine a job goes to."""
+
+from __future__ import annotations
+
+from ocr_tasks.contract import ENGINE_OPERATIONS, OcrOptions
+from ocr_tasks.errors import OperationUnavailable
+from ocr_tasks.kinds.options import CrawlOptions, JobOptions
+from ocr_tasks.settings import Settings
+
+
+def check_operations(engine: str, options: JobOptions) -> None:
+    """Refuse what an engine cannot do; raises OperationUnavailable, which says what to configure."""
+    wanted = options.operations()
+    missing = wanted - ENGINE_OPERATIONS[engine]
+    if not missing:
+        return
+    able = [name for name, operations in ENGINE_OPERATIONS.items() if wanted <= operations]
+    advice = f"Set OCR_ENGINE={' or '.join(able)}." if able else "No engine of this version can."
+    ours = isinstance(options, OcrOptions)
+    raise OperationUnavailable(
+        f"{'`compression`' if ours else 'This'} needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, "
+        f"which cannot. {advice}",
+        field="compression" if ours else None,
+        value=True if ours else str(min(missing)),
+    )
+
+
+def settled(settings: Settings, options: JobOptions) -> tuple[str, JobOptions]:
+    """A job's engine, and its options with what was left open decided; raises OperationUnavailable."""
+    if isinstance(options, CrawlOptions) and options.compress is None:
+        able = ENGINE_OPERATIONS[settings.engine]
+        chosen = options.model_copy(update={"compress": True})
+        options = chosen if chosen.operations() <= able else options.model_copy(update={"compress": False})
+    check_operations(settings.engine, options)
+    return settings.engine, options

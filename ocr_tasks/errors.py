@@ -149,6 +149,18 @@ class ParserDied(SourceError):
     code, title = "parser_died", "The source made its parser crash or run out of time or memory"
 
 
+class PageUnreachable(SourceError):
+    code, title, retryable = "page_unreachable", "The page at this address could not be fetched", True
+
+
+class RenderFailed(SourceError):
+    code, title = "render_failed", "The page made its browser crash, or use too much memory"
+
+
+class RenderTimeout(RenderFailed):
+    code, title = "render_timeout", "The page took longer than its deadline"
+
+
 # -- what happened to a page ---------------------------------------------
 
 
@@ -186,6 +198,10 @@ class ServiceUnavailable(OcrError):
         503,
         True,
     )
+
+
+class BrowserUnavailable(OcrError):
+    code, title, status = "browser_unavailable", "There is no browser that could render pages", 503
 
 
 class StorageFull(OcrError):

@@ -130,6 +130,24 @@ class Settings(BaseSettings):
     window_factor: int = Field(4, gt=0, description="Pages a job may have in flight, per page of live engine capacity.")
     range_pages: int = Field(16, gt=0, description="Most pages that one preparing task rasterises.")
 
+    # -- browser
+    browser_path: str | None = Field(
+        None, description="Chromium that renders pages. Unset: `chromium-headless-shell` or `chromium` on PATH."
+    )
+    chromedriver_path: str | None = Field(None, description="`chromedriver` of that Chromium. Unset: the one on PATH.")
+    browser_renders: int = Field(200, gt=0, description="Renders after which a browser is replaced by a new one.")
+    browser_memory_mb: int = Field(
+        3072,
+        ge=512,
+        description="Memory that a browser with all its processes may use, in MiB; a page that makes it use more fails.",
+    )
+    browser_capture_s: float = Field(
+        60, gt=0, description="Seconds a render may take beyond its own `timeoutMs` before its browser is killed."
+    )
+    browser_max_height: int = Field(
+        30_000, ge=1000, description="CSS pixels of a page's height that a screenshot shows; the rest is cut off."
+    )
+
     # -- time
     lease_s: float = Field(30, gt=0, description="Seconds a worker's claim on a page lasts unless renewed.")
     page_timeout_s: float = Field(600, gt=0, description="Seconds a page may stay in an engine.")

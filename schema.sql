@@ -132,6 +132,7 @@ CREATE TABLE IF NOT EXISTS dom_harvests (
     title        text,
     text         text        NOT NULL,                   -- what is visible
     text_runs    jsonb       NOT NULL,                   -- [{text, box}]: box in pixels of the screenshot
+    frames       jsonb       NOT NULL,                   -- [{url, dom}]: documents inside the page
     dom_blob     text        NOT NULL,                   -- sha256 of the HTML after scripts, UTF-8
     dom_bytes    bigint      NOT NULL,
     image_blob   text        NOT NULL,                   -- sha256 of the screenshot
@@ -139,11 +140,14 @@ CREATE TABLE IF NOT EXISTS dom_harvests (
     image_bytes  bigint      NOT NULL,
     width        integer     NOT NULL,                   -- pixels of the screenshot
     height       integer     NOT NULL,
-    clipped      boolean     NOT NULL,                   -- the page is taller than a screenshot may be
+    device_scale real        NOT NULL,                   -- pixels per CSS pixel
+    clip         jsonb,                                  -- what a limit kept off the screenshot; null: all is there
+    settled      boolean     NOT NULL,                   -- what was waited for came about in time
     pages        jsonb       NOT NULL,                   -- [{top, bottom}]: where it is cut into pages, in pixels
     options      jsonb       NOT NULL,                   -- it was rendered with
     timings      jsonb       NOT NULL,                   -- step -> milliseconds
-    blocked      jsonb       NOT NULL,                   -- [{host, port, reason, count}]: what it was not let reach
+    blocked      jsonb       NOT NULL,                   -- [{url, reason}]: what it was not let reach
+    browser      text        NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 

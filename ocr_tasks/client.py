@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 
 from ocr_tasks.app import make_app
 from ocr_tasks.blobs import BlobStore
-from ocr_tasks.contract import OcrOptions, TaskName, check_operations, parse_options, prepare_queue
+from ocr_tasks.contract import OcrOptions, TaskName, parse_options, prepare_queue
 from ocr_tasks.direct import (
     INLINE_BYTES,
     check_size,
@@ -38,6 +38,7 @@ from ocr_tasks.direct import (
 )
 from ocr_tasks.errors import ServiceUnavailable, TooLarge
 from ocr_tasks.following import Job, JobCancelled, JobFailed, JobNotOver, JobProgress, JobResult
+from ocr_tasks.kinds.engines import check_operations
 from ocr_tasks.media import HEAD_BYTES, require_accepted
 from ocr_tasks.settings import Settings, get_settings
 from ocr_tasks.states import States

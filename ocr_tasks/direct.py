@@ -10,25 +10,35 @@ from uuid import UUID
 from pydantic import Field
 
 from ocr_tasks.blobs import BlobStore
-from ocr_tasks.contract import FileName, Source, Wire, validated
-from ocr_tasks.errors import BlobMissing, InvalidId, InvalidOption, TooLarge
-from ocr_tasks.media import HEAD_BYTES, require_accepted
+from ocr_tasks.contract import FileName, Kind, Wire, validated
+from ocr_tasks.errors import BlobMissing, InvalidId, InvalidOption, TooLarge, UnsupportedMediaType
+from ocr_tasks.kinds.sources import HTML, AnySource, CallersId, DomSource, NamedSource, Url, UrlSource
+from ocr_tasks.media import ACCEPTED, HEAD_BYTES, require_accepted, sniff
 
 INLINE_BYTES = 256 * 1024
 """How large a document in a message, or a text in a result, may be, in bytes. What is larger goes by its key."""
 
 
 class DirectSource(Wire):
-    """One of `blob` (a key of the shared blob store) and `bytes` (base64, at most `INLINE_BYTES` when decoded)."""
+    """Where a direct caller's pages come from: see WAYS for which fields each kind takes.
+
+    blob: a key of the shared blob store; bytes: base64, at most `INLINE_BYTES` when decoded; html: the text of a page,
+    as long.
+    """
 
     blob: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     inline: Annotated[str | None, Field(alias="bytes", repr=False)] = None
+    html: Annotated[str | None, Field(repr=False)] = None
+    url: Url | None = None
+    dom_id: CallersId | None = None
     filename: FileName | None = None
 
     def content(self) -> bytes:
         """The document in the message; raises InvalidOption or TooLarge."""
         try:
-            content = base64.b64decode(self.inline or "", validate=True)
+            content = (self.html or "").encode() or base64.b64decode(self.inline or "", validate=True)
+        except UnicodeEncodeError:
+            raise InvalidOption("html: it holds halves of characters.", field="html") from None
         except (binascii.Error, ValueError):
             raise InvalidOption("bytes: this is not base64.", field="bytes") from None
         if len(content) > INLINE_BYTES:
@@ -41,11 +51,34 @@ class DirectSource(Wire):
         return content
 
 
-def parse_direct_source(given: dict[str, Any]) -> DirectSource:
+WAYS: dict[Kind, tuple[str, ...]] = {
+    Kind.OCR: ("blob", "bytes", "url"),
+    Kind.RENDER: ("blob", "bytes", "html", "url"),
+    Kind.COMPRESS: ("blob", "bytes", "html", "url"),
+    Kind.DECOMPRESS: (),
+    Kind.CRAWL: ("url",),
+}
+"""Of these, a source of a kind has one. Compress and decompress take a `domId` alone; the others, none or beside it."""
+
+
+def parse_direct_source(given: dict[str, Any], kind: Kind = Kind.OCR) -> DirectSource:
     """A source as a direct caller gave it; raises UnknownField or InvalidOption."""
     source = validated(DirectSource, given)
-    if (source.blob is None) == (source.inline is None):
-        raise InvalidOption("source: give either `blob` or `bytes`.", field="source")
+    values = {"blob": source.blob, "bytes": source.inline, "html": source.html, "url": source.url}
+    ways = WAYS[kind]
+    named = [name for name, value in values.items() if value is not None]
+    stranger = next((name for name in named if name not in ways), None)
+    if stranger is None and kind == Kind.OCR and source.dom_id is not None:
+        stranger = "domId"
+    if stranger is not None:
+        raise InvalidOption(f"source: {kind} takes no `{stranger}`.", field="source")
+    if source.html is not None and not source.html.strip():
+        raise InvalidOption("html: it is empty.", field="html")
+    alone = source.dom_id is not None and kind in (Kind.COMPRESS, Kind.DECOMPRESS)
+    if len(named) != 1 and not (alone and not named):
+        listed = [*ways, *(["domId"] if kind in (Kind.COMPRESS, Kind.DECOMPRESS) else [])]
+        either = "give " + ("either " if len(listed) > 1 else "") + " or ".join(f"`{name}`" for name in listed)
+        raise InvalidOption(f"source: {either}.", field="source")
     return source
 
 
@@ -55,19 +88,43 @@ def inline_source(content: bytes, filename: str | None) -> dict[str, Any]:
     return source.model_dump(by_alias=True, exclude_none=True)
 
 
-def store_source(blobs: BlobStore, given: DirectSource, *, limit_bytes: int) -> Source:
+def store_source(blobs: BlobStore, given: DirectSource, *, kind: Kind = Kind.OCR, limit_bytes: int) -> AnySource:
     """What a job's row says of its source: bytes from the message are stored, a blob is looked at.
 
     Raises EmptySource, UnsupportedMediaType, InvalidOption, BlobMissing, StorageFull, TooLarge above `limit_bytes`.
     """
+    if given.url is not None:
+        return UrlSource(url=given.url, dom_id=given.dom_id)
+    if given.blob is None and given.inline is None and given.html is None:
+        assert given.dom_id is not None
+        return DomSource(dom_id=given.dom_id)
     if given.blob is None:
         content = given.content()
-        media_type = require_accepted(content[:HEAD_BYTES], given.filename)
-        return Source(blob=blobs.put(content), media_type=media_type, size_bytes=len(content), filename=given.filename)
-    head, size_bytes = look_at(blobs, given.blob)
-    media_type = require_accepted(head, given.filename)
+        head, size_bytes = content[:HEAD_BYTES], len(content)
+    else:
+        content = None
+        head, size_bytes = look_at(blobs, given.blob)
+    media_type = HTML if given.html is not None else accepted_type(kind, head, given.filename)
     check_size(size_bytes, limit_bytes)
-    return Source(blob=given.blob, media_type=media_type, size_bytes=size_bytes, filename=given.filename)
+    return NamedSource(
+        blob=given.blob or blobs.put(content or b""),
+        media_type=media_type,
+        size_bytes=size_bytes,
+        filename=given.filename,
+        dom_id=given.dom_id,
+    )
+
+
+def accepted_type(kind: Kind, head: bytes, filename: str | None) -> str:
+    """The media type of a file that a kind takes; raises EmptySource or UnsupportedMediaType."""
+    if kind == Kind.OCR or not head:
+        return require_accepted(head, filename)
+    found = sniff(head)
+    if kind == Kind.COMPRESS and found in ACCEPTED:
+        return str(found)
+    if found in (HTML, None):  # HTML need not begin with anything in particular
+        return HTML
+    raise UnsupportedMediaType(f"The file looks like {found}; {kind} takes HTML.", value=found)
 
 
 def look_at(blobs: BlobStore, key: str) -> tuple[bytes, int]:

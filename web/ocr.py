@@ -12,6 +12,8 @@ from ocr_tasks.contract import Kind, OcrOptions
 from ocr_tasks.errors import ServiceUnavailable
 from ocr_tasks.jobs.submitting import create_job
 from ocr_tasks.jobs.views import JobView, get_job_row, job_view
+from ocr_tasks.kinds.engines import settled
+from ocr_tasks.kinds.sources import StoredSource, entry_route
 from web.intake import form_file, form_options, refuse_unknown_query, store_file
 from web.jobs import result_response
 from web.responses import job_response
@@ -30,15 +32,17 @@ def process() -> Response:
     wait_s = wait_asked_for(shared.settings)
     file = form_file()
     options = form_options()
-    check_operations(shared.settings.engine, options)
+    engine, _ = settled(shared.settings, options)
     job_id = uuid.uuid4()
     with bound_contextvars(job_id=str(job_id)):
         source = store_file(shared.blobs, file)
-        job = create_job(shared.db, job_id, engine=shared.settings.engine, source=source, options=options)
+        job = create_job(shared.db, job_id, engine=engine, source=source, options=options)
         if job is None:  # the connection was lost with the answer: the second try found the first one's row
             job = job_view(get_job_row(shared.db, job_id))
         log.info("job_accepted", media_type=source.media_type, size_bytes=source.size_bytes, priority=options.priority)
-        shared.dispatch.entry(job_id, options.priority, options.password)
+        shared.dispatch.entry(
+            job_id, entry_route(Kind.OCR, StoredSource(blob=source.blob), options.priority), options.password
+        )
         return _answer(job, options, wait_s)
 
 

@@ -15,18 +15,28 @@ from celery.backends.base import DisabledBackend
 from pydantic import SecretStr
 
 from ocr_tasks.app import app
-from ocr_tasks.contract import OcrOptions, check_operations, parse_options
+from ocr_tasks.contract import KIND_OF_TASK, Kind, OcrOptions, TaskName, parse_options
 from ocr_tasks.direct import DirectSource, parse_direct_source, parse_task_id, store_source
 from ocr_tasks.errors import InvalidOption, InvalidRequest, NotFound, OcrError, ParserDied, UnknownField
 from ocr_tasks.jobs.submitting import create_job
-from ocr_tasks.jobs.views import get_job_row
-from workers.prepare import inspect_job
+from ocr_tasks.jobs.views import get_job_row, route_of
+from ocr_tasks.kinds.engines import settled
+from ocr_tasks.kinds.options import OPTIONS, JobOptions, parse_job_options
+from workers.inspecting import inspect_job
 from workers.revoking import revoke_job
 from workers.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
 FIELDS = ("source", "options")
+
+# Queues that this process serves; empty: it has not said, and serves them all.
+served_queues: set[str] = set()
+
+
+def runs_here(queue: str) -> bool:
+    return not served_queues or queue in served_queues
+
 
 # What Celery hangs on a task, to be sent when the task returns.
 LINKS = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chord": "chord"}
@@ -52,8 +62,13 @@ class NoBackend(DisabledBackend):  # type: ignore[misc]
 class Payload:
     """A valid task of a direct caller."""
 
+    kind: Kind
     source: DirectSource
-    options: OcrOptions
+    options: JobOptions
+
+    @property
+    def password(self) -> SecretStr | None:
+        return self.options.password if isinstance(self.options, OcrOptions) else None
 
 
 def enter(runtime: Runtime, request: Context, args: Any, kwargs: dict[str, Any]) -> str:
@@ -71,7 +86,8 @@ def enter(runtime: Runtime, request: Context, args: Any, kwargs: dict[str, Any])
                 "Wait for AsyncResult(job_id) and send what is to follow then.",
                 value=linked,
             )
-        return _become_job(runtime, parse_task_id(request.id), parse_payload(args, kwargs))
+        kind = KIND_OF_TASK[TaskName(request.task)]
+        return _become_job(runtime, parse_task_id(request.id), parse_payload(kind, args, kwargs))
     except OcrError as error:
         if error.retryable:
             raise
@@ -86,13 +102,22 @@ def password_of(kwargs: dict[str, Any]) -> SecretStr | None:
 
 def _step(runtime: Runtime, task_id: str, password: SecretStr | None) -> str:
     """A message that the service sent itself: its row is there."""
-    job_id = parse_task_id(task_id)
-    outcome = inspect_job(runtime, job_id, password)
+    return _begin(runtime, parse_task_id(task_id), password)
+
+
+def _begin(runtime: Runtime, job_id: UUID, password: SecretStr | None) -> str:
+    """Inspect a job's source here, or let the pool do it that has a browser."""
+    route = route_of(get_job_row(runtime.db, job_id))
+    if runs_here(route[1]):
+        outcome = inspect_job(runtime, job_id, password)
+    else:
+        runtime.dispatch.entry(job_id, route, password)
+        outcome = f"passed on to {route[1]}"
     runtime.publisher.end(job_id)
     return outcome
 
 
-def parse_payload(args: Any, kwargs: dict[str, Any]) -> Payload:
+def parse_payload(kind: Kind, args: Any, kwargs: dict[str, Any]) -> Payload:
     """What a direct caller sent; raises InvalidRequest, UnknownField, InvalidOption, InvalidPageRange, TooLarge."""
     if args:
         raise InvalidRequest(f"Give `source` and `options` by name; {len(args)} positional argument(s) came.")
@@ -103,21 +128,19 @@ def parse_payload(args: Any, kwargs: dict[str, Any]) -> Payload:
     for name, value in given.items():
         if not isinstance(value, dict):
             raise InvalidOption(f"{name}: must be an object; got {type(value).__name__}.", field=name)
-    return Payload(parse_direct_source(given["source"]), parse_options(given["options"]))
+    return Payload(kind, parse_direct_source(given["source"], kind), parse_job_options(OPTIONS[kind], given["options"]))
 
 
 def _become_job(runtime: Runtime, job_id: UUID, payload: Payload) -> str:
     settings = runtime.settings
-    check_operations(settings.engine, payload.options)
+    engine, options = settled(settings, payload.options)
     if not _exists(runtime, job_id):
-        source = store_source(runtime.blobs, payload.source, limit_bytes=settings.max_upload_bytes)
-        create_job(runtime.db, job_id, engine=settings.engine, source=source, options=payload.options, direct=True)
+        source = store_source(runtime.blobs, payload.source, kind=payload.kind, limit_bytes=settings.max_upload_bytes)
+        create_job(runtime.db, job_id, kind=payload.kind, engine=engine, source=source, options=options, direct=True)
     # Asked after the row is there: whoever revokes looks for the row after leaving this mark, so one of us sees it.
     if runtime.publisher.was_revoked(job_id):
         revoke_job(runtime, job_id)
-    outcome = inspect_job(runtime, job_id, payload.options.password)
-    runtime.publisher.end(job_id)
-    return outcome
+    return _begin(runtime, job_id, payload.password)
 
 
 def _refuse(runtime: Runtime, request: Context, links: dict[str, Any], error: OcrError) -> str:

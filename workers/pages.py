@@ -64,8 +64,8 @@ def _read(node: Node, claim: PageClaim) -> Outcome:
 def _work(node: Node, claim: PageClaim, work_id: WorkId) -> PageWork:
     return PageWork(
         id=work_id,
-        load=partial(_load, node, claim.image_blob),
-        options=claim.options,
+        load=partial(_load, node, claim.image_blob or ""),
+        options=claim.options.reading(),
         operations=claim.options.operations(),
         priority=claim.priority,
         alone=claim.alone,
@@ -92,7 +92,7 @@ def _store_figures(node: Node, claim: PageClaim, outcome: PageResult | OcrError)
         raise outcome
     if not isinstance(outcome, PageResult) or not outcome.figures:
         return []
-    page = _load(node, claim.image_blob)
+    page = _load(node, claim.image_blob or "")
     return [node.runtime.blobs.put(content) for content in cut_out(page, outcome.figures)]
 
 

@@ -1,29 +1,29 @@
-"""The source becomes pages: inspected once, then rasterised range by range inside the job's window.
+"""The source becomes pages, range by range inside the job's window.
 
 Runs in prefork children, the only place that parses untrusted input; what kills a child is handled in `tasks`.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.sharedctypes import RawValue
 from uuid import UUID
 
 import structlog
-from pydantic import SecretStr
 
-from ocr_tasks.contract import select_pages
+from ocr_tasks.contract import Kind
 from ocr_tasks.errors import OcrError, SourceError
-from ocr_tasks.jobs.finishing import renew_job, renew_range
-from ocr_tasks.jobs.inspecting import InspectClaim, claim_inspect, fail_inspect, give_back_inspect, set_pages
+from ocr_tasks.jobs.compressions import compressions_of_job
+from ocr_tasks.jobs.finishing import renew_range
+from ocr_tasks.jobs.harvests import PageSpan, TextRun, get_harvest
 from ocr_tasks.jobs.ranges import NewPage, RangeClaim, add_pages, claim_range, end_range, give_back_range
 from workers.leases import Lease, renewed
 from workers.runtime import Runtime
-from workers.sources.documents import PageFailure, PageImage, inspect, rasterise, unlock
+from workers.sources.documents import PageFailure, PageImage, rasterise
 from workers.sources.limits import limits_of
+from workers.sources.screenshots import cut_out, text_on
 
 log = structlog.get_logger(__name__)
 
@@ -55,67 +55,6 @@ stopping = StopFlag()
 
 # Pages are stored and sent as soon as they are there, but not more often than this.
 FLUSH_S = 0.05
-
-
-def inspect_job(runtime: Runtime, job_id: UUID, password: SecretStr | None = None) -> str:
-    """Find out how many pages a job has, and open its first ranges; returns what became of it, for the log."""
-    settings = runtime.settings
-    claim = claim_inspect(runtime.db, job_id, settings.lease_s)
-    if claim is None:
-        return "nothing to do"
-    with renewed(lambda: renew_job(runtime.db, job_id, claim.attempt, settings.lease_s), settings.lease_s):
-        try:
-            found = _inspected(runtime, claim, password)
-        except OcrError as error:
-            if error.retryable:
-                return _given_back(runtime, claim, password, error)
-            log.info("source_refused", code=error.code, detail=error.detail)
-            fail_inspect(runtime.db, claim, error)
-            return f"failed: {error.code}"
-    progress = set_pages(
-        runtime.db, claim, source_pages=found.source_pages, pages_total=found.pages_total, prepared=found.prepared
-    )
-    if progress is None:
-        return "refused: the claim was lost"
-    runtime.flow.after(progress)
-    return f"{found.pages_total} page(s)"
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """What a source holds: its pages, those that the job reads, and the blob of its decrypted copy if it needs one."""
-
-    source_pages: int
-    pages_total: int
-    prepared: str | None
-
-
-def _inspected(runtime: Runtime, claim: InspectClaim, password: SecretStr | None) -> Inspected:
-    """Look into the source; raises TooManyPages, SourceError, InvalidPageRange."""
-    source, limits = claim.source, limits_of(runtime.settings)
-    word = password.get_secret_value() if password else None
-    with runtime.blobs.as_path(source.blob) as path:
-        source_pages = inspect(path, source.media_type, limits=limits, password=word)
-        total = len(select_pages(claim.options.pages, source_pages, limit=runtime.settings.max_pages))
-        if word is None:
-            return Inspected(source_pages, total, None)
-        # A file without a name: nothing decrypted is left behind, however this process ends.
-        with tempfile.TemporaryFile() as copy:
-            locked = unlock(path, source.media_type, copy, limits=limits, password=word)
-            copy.seek(0)
-            return Inspected(source_pages, total, runtime.blobs.put_stream(copy)[0] if locked else None)
-
-
-def _given_back(runtime: Runtime, claim: InspectClaim, password: SecretStr | None, error: OcrError) -> str:
-    """Queue a job again that no fault of its own kept from being inspected.
-
-    The reconciler sends it, later; but it does not know the password, so that one goes out from here, after a pause.
-    """
-    if password is not None:
-        stopping.wait(runtime.settings.resend_s)
-    if give_back_inspect(runtime.db, claim) and password is not None:
-        runtime.dispatch.entry(claim.job_id, claim.options.priority, password)
-    return f"given back: {error.code}"
 
 
 def prepare_range(runtime: Runtime, range_id: int) -> str:
@@ -163,8 +102,14 @@ class RangeInWork:
         return self._flush()
 
     def _pages(self) -> Iterator[NewPage]:
+        if self.claim.kind == Kind.DECOMPRESS:
+            return self._of_stored_tokens()
+        return self._of_file() if self.claim.source.harvest_id is None else self._of_harvest()
+
+    def _of_file(self) -> Iterator[NewPage]:
         """The range's pages, stored. A file that cannot be opened fails all that are left, with its reason."""
         source, limits = self.claim.source, limits_of(self.runtime.settings)
+        assert source.media_type is not None
         left = list(self.claim.page_nos)
         with self.runtime.blobs.as_path(source.pages_blob) as path:
             try:
@@ -173,6 +118,30 @@ class RangeInWork:
                     yield self._stored(page)
             except SourceError as error:
                 yield from (NewPage(page_no, error=error.problem()) for page_no in left)
+
+    def _of_harvest(self) -> Iterator[NewPage]:
+        """Pages cut out of a screenshot, with what stands on each of them."""
+        assert self.claim.source.harvest_id is not None
+        row = get_harvest(self.runtime.db, self.claim.source.harvest_id)
+        spans = {span.page_no: span for span in map(PageSpan.model_validate, row["pages"])}
+        wanted = [spans[page_no] for page_no in self.claim.page_nos]
+        runs = [TextRun.model_validate(run) for run in row["text_runs"]]
+        with self.runtime.blobs.as_path(row["image_blob"]) as path:
+            for span, page in zip(wanted, cut_out(path, wanted), strict=True):
+                yield replace(self._stored(page), offset_y=span.top, source_text=text_on(span, runs))
+
+    def _of_stored_tokens(self) -> Iterator[NewPage]:
+        """Pages whose image nobody needs: an engine is given their vision tokens."""
+        assert self.claim.source.compressed_by is not None
+        for row in compressions_of_job(self.runtime.db, UUID(self.claim.source.compressed_by)):
+            if row["page_no"] in self.claim.page_nos:
+                yield NewPage(
+                    row["page_no"],
+                    width=row["width"],
+                    height=row["height"],
+                    offset_y=row["offset_y"],
+                    compression_id=row["id"],
+                )
 
     def _stored(self, page: PageImage | PageFailure) -> NewPage:
         if isinstance(page, PageFailure):

@@ -15,9 +15,10 @@ import click
 import structlog
 from pydantic import SecretStr
 
-from ocr_tasks.contract import ENGINE_OPERATIONS, Format, OcrOptions, check_operations, parse_options
+from ocr_tasks.contract import ENGINE_OPERATIONS, Format, OcrOptions, parse_options
 from ocr_tasks.errors import EngineCrashed, InvalidOption, InvalidRequest, OcrError, Problem
 from ocr_tasks.exits import Exit, reason_of
+from ocr_tasks.kinds.engines import check_operations
 from ocr_tasks.logs import configure_logs, for_people
 from ocr_tasks.media import HEAD_BYTES, require_accepted
 from ocr_tasks.outputs import STANDARD, say

@@ -150,11 +150,14 @@ def delivered_again() -> Iterator[None]:
         raise Reject(error.detail, requeue=True) from error
 
 
-@app.task(bind=True, name=str(TaskName.OCR), base=EntryTask, backend=NoBackend(app))
-def ocr(self: Task, *args: Any, **kwargs: Any) -> str:
-    """The entry task: its id is the job's id. A direct caller's job comes into being here, from its payload."""
+def _entry(self: Task, *args: Any, **kwargs: Any) -> str:
+    """An entry task: its id is the job's id. A direct caller's job comes into being here, from its payload."""
     with structlog.contextvars.bound_contextvars(job_id=str(self.request.id)[:80]), delivered_again():
         return enter(runtime(), self.request, args, kwargs)
+
+
+for _name in KIND_OF_TASK:
+    app.task(_entry, bind=True, name=str(_name), base=EntryTask, backend=NoBackend(app))
 
 
 @app.task(name=str(TaskName.CANCEL), base=ChildTask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,7 @@ class NewHarvest:
     title: str | None
     text: str
     text_runs: tuple[TextRun, ...]
+    frames: list[dict[str, Any]]
     dom_blob: str
     dom_bytes: int
     image_blob: str
@@ -50,18 +52,21 @@ class NewHarvest:
     image_bytes: int
     width: int
     height: int
-    clipped: bool
+    device_scale: float
+    clip: dict[str, Any] | None
+    settled: bool
     pages: tuple[PageSpan, ...]
     options: dict[str, Any]
     timings: dict[str, Any]
     blocked: list[dict[str, Any]]
+    browser: str
 
 
-COLUMNS = (
-    "id, dom_id, job_id, url, final_url, http_status, title, text, text_runs, dom_blob, dom_bytes, image_blob, media_type, "
-    "image_bytes, width, height, clipped, pages, options, timings, blocked"
-)
-INSERT = f"INSERT INTO dom_harvests ({COLUMNS}) VALUES ({', '.join(':' + name for name in COLUMNS.split(', '))})"
+COLUMNS = """id, dom_id, job_id, url, final_url, http_status, title, text, text_runs, frames, dom_blob, dom_bytes,
+    image_blob, media_type, image_bytes, width, height, device_scale, clip, settled, pages, options, timings, blocked,
+    browser"""
+NAMES = re.split(r",\s+", COLUMNS)
+INSERT = f"INSERT INTO dom_harvests ({COLUMNS}) VALUES (:{', :'.join(NAMES)})"
 
 
 def insert_harvest(connection: Connection, job_id: UUID, harvest: NewHarvest) -> None:
@@ -72,7 +77,8 @@ def insert_harvest(connection: Connection, job_id: UUID, harvest: NewHarvest) ->
         "text": storable(harvest.text),
         "text_runs": json.dumps([run.wire() | {"text": storable(run.text)} for run in harvest.text_runs]),
         "pages": json.dumps([page.wire() for page in harvest.pages]),
-        **{name: json.dumps(getattr(harvest, name)) for name in ("options", "timings", "blocked")},
+        "clip": json.dumps(harvest.clip) if harvest.clip is not None else None,
+        **{name: json.dumps(getattr(harvest, name)) for name in ("frames", "options", "timings", "blocked")},
     }
     connection.execute(text(INSERT), values)
 
@@ -95,7 +101,9 @@ class HarvestSummary(Wire):
     title: str | None
     width: int
     height: int
-    clipped: bool
+    device_scale: float
+    clip: dict[str, Any] | None
+    settled: bool
     dom_bytes: int
     image_bytes: int
     media_type: str
@@ -108,10 +116,12 @@ class HarvestView(HarvestSummary):
 
     text: str
     text_runs: tuple[TextRun, ...]
+    frames: list[dict[str, Any]]
     pages: tuple[PageSpan, ...]
     options: dict[str, Any]
     timings: dict[str, Any]
     blocked: list[dict[str, Any]]
+    browser: str
 
 
 def harvest_view(row: RowMapping) -> HarvestView:

@@ -50,8 +50,8 @@ CallersId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"
 class StoredSource(Wire):
     """A job's source as its row holds it: a blob, or an address, or what an earlier job left under a `dom_id`.
 
-    prepared: the blob that pages are made from instead of `blob`, decrypted, say. harvest_id: where the pages come from
-    once the source was rendered.
+    prepared: the blob that pages are made from instead of `blob`, decrypted, say. harvest_id: of the screenshot that
+    its pages are cut from, once there is one. compressed_by: the job whose vision tokens its pages are.
     """
 
     blob: str | None = None
@@ -62,6 +62,7 @@ class StoredSource(Wire):
     dom_id: str | None = None
     prepared: str | None = None
     harvest_id: str | None = None
+    compressed_by: str | None = None
 
     @property
     def pages_blob(self) -> str:
@@ -84,8 +85,8 @@ class UrlSource(Wire):
     dom_id: CallersId | None = None
 
 
-class HtmlSource(Source):
-    """HTML that was handed in, in the blob store."""
+class NamedSource(Source):
+    """HTML or a file that was handed in, in the blob store, under the caller's own name."""
 
     dom_id: CallersId | None = None
 
@@ -96,7 +97,7 @@ class DomSource(Wire):
     dom_id: CallersId
 
 
-AnySource = Source | UrlSource | HtmlSource | DomSource
+AnySource = Source | UrlSource | NamedSource | DomSource
 
 
 def entry_route(kind: Kind, source: StoredSource, priority: Priority) -> tuple[TaskName, str]:

@@ -29,6 +29,7 @@ class Harvest(Base):
     title: Mapped[str | None]
     text: Mapped[str]
     text_runs: Mapped[list[Any]]
+    frames: Mapped[list[Any]]
     dom_blob: Mapped[str]
     dom_bytes: Mapped[int] = mapped_column(BigInteger)
     image_blob: Mapped[str]
@@ -36,11 +37,14 @@ class Harvest(Base):
     image_bytes: Mapped[int] = mapped_column(BigInteger)
     width: Mapped[int]
     height: Mapped[int]
-    clipped: Mapped[bool]
+    device_scale: Mapped[float]
+    clip: Mapped[dict[str, Any] | None]
+    settled: Mapped[bool]
     pages: Mapped[list[Any]]
     options: Mapped[dict[str, Any]]
     timings: Mapped[dict[str, Any]]
     blocked: Mapped[list[Any]]
+    browser: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     __table_args__ = (

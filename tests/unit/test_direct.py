@@ -34,7 +34,8 @@ def test_bytes_survive_the_message() -> None:
         ({"blob": "../../etc/passwd"}, InvalidOption),
         ({"blob": "0" * 64, "filename": "x" * 256}, InvalidOption),
         ({"bytes": 7}, InvalidOption),
-        ({"url": "http://127.0.0.1"}, UnknownField),
+        ({"url": "ftp://127.0.0.1/"}, InvalidOption),
+        ({"domId": "7"}, InvalidOption),
         ({"inline": "AAAA"}, UnknownField),
     ],
 )

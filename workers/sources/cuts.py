@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-from ocr_tasks.contract import Box
 
 A4 = 297 / 210
 """Height of a page over its width."""

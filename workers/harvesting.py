@@ -1,0 +1,114 @@
+"""The first step of a job about a page of the web: a browser renders it, and what it shows is stored.
+
+Runs in the browser pool's processes, each with a warm browser and an egress proxy of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+from dataclasses import asdict
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from PIL import Image
+
+from ocr_tasks.contract import Kind, select_pages
+from ocr_tasks.jobs.harvests import NewHarvest, PageSpan, TextRun
+from ocr_tasks.jobs.inspecting import InspectClaim, Inspected
+from ocr_tasks.kinds.sources import StoredSource
+from ocr_tasks.rendering import RenderOptions
+from workers.runtime import Runtime
+from workers.sources.browser import Browser, Harvest, Html, Source, Url, browser_limits
+from workers.sources.cuts import cut_pages
+from workers.sources.egress import Egress
+from workers.sources.proxy import EgressProxy
+
+log = structlog.get_logger(__name__)
+
+_of_process: dict[int, Browser] = {}
+
+
+def the_browser(runtime: Runtime) -> Browser:
+    """This process's browser."""
+    pid = os.getpid()
+    if pid not in _of_process:
+        proxy = EgressProxy(Egress.of(runtime.settings))
+        _of_process[pid] = Browser(browser_limits(runtime.settings), egress=proxy)
+        atexit.register(close_browser)
+    return _of_process[pid]
+
+
+def close_browser() -> None:
+    """End this process's browser, if there is one."""
+    browser = _of_process.pop(os.getpid(), None)
+    if browser is not None:
+        browser.close()
+
+
+def harvested(runtime: Runtime, claim: InspectClaim) -> Inspected:
+    """Render a job's page and store what it showed; raises what `Browser.render` raises, and TooManyPages."""
+    options = claim.options
+    assert isinstance(options, RenderOptions)
+    harvest = the_browser(runtime).render(_page_of(runtime, claim.source), options)
+    new = _stored(runtime, claim, harvest, options)
+    source = {"harvestId": str(new.id)}
+    log.info("page_rendered", url=new.final_url, pages=len(new.pages), blocked=len(new.blocked), **new.timings)
+    if claim.kind == Kind.RENDER:
+        return Inspected(len(new.pages), 0, source, new)
+    total = len(select_pages(options.page_range, len(new.pages), limit=runtime.settings.max_pages))
+    return Inspected(len(new.pages), total, source, new)
+
+
+def _page_of(runtime: Runtime, source: StoredSource) -> Source:
+    if source.url is not None:
+        return Url(source.url)
+    assert source.blob is not None
+    return Html(runtime.blobs.get(source.blob).decode("utf-8", "replace"))
+
+
+def _stored(runtime: Runtime, claim: InspectClaim, harvest: Harvest, options: RenderOptions) -> NewHarvest:
+    """A harvest with its bytes in the blob store; the row that refers to them comes later, within the grace period."""
+    dom, harvest_id = harvest.dom.encode("utf-8", "replace"), uuid4()
+    return NewHarvest(
+        id=harvest_id,
+        dom_id=claim.source.dom_id or str(harvest_id),
+        url=harvest.url,
+        final_url=harvest.final_url,
+        http_status=harvest.status,
+        title=harvest.title or None,
+        text=harvest.text,
+        text_runs=tuple(TextRun(text=run.text, box=run.box) for run in harvest.runs),
+        frames=[asdict(frame) for frame in harvest.frames],
+        dom_blob=runtime.blobs.put(dom),
+        dom_bytes=len(dom),
+        image_blob=runtime.blobs.put(harvest.image),
+        media_type=harvest.media_type,
+        image_bytes=len(harvest.image),
+        width=harvest.width,
+        height=harvest.height,
+        device_scale=harvest.device_scale,
+        clip=asdict(harvest.clip) if harvest.clip else None,
+        settled=harvest.settled,
+        pages=_spans(harvest),
+        options=_shown(options),
+        timings=asdict(harvest.timings),
+        blocked=[asdict(one) for one in harvest.blocked],
+        browser=harvest.browser,
+    )
+
+
+def _spans(harvest: Harvest) -> tuple[PageSpan, ...]:
+    """Where a screenshot is cut into pages."""
+    with Image.open(io.BytesIO(harvest.image)) as image:
+        cuts = cut_pages(image, [run.box for run in harvest.runs])
+    return tuple(PageSpan(page_no=n, top=cut.top, bottom=cut.bottom) for n, cut in enumerate(cuts, 1))
+
+
+def _shown(options: RenderOptions) -> dict[str, Any]:
+    """The options that a page was rendered with; headers by their names alone, for they may hold secrets."""
+    names = dict.fromkeys(options.headers, "…")
+    fields = set(RenderOptions.model_fields)
+    return options.model_copy(update={"headers": names}).model_dump(mode="json", by_alias=True, include=fields)

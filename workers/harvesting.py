@@ -5,7 +5,6 @@ Runs in the browser pool's processes, each with a warm browser and an egress pro
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 from dataclasses import asdict
@@ -37,7 +36,6 @@ def the_browser(runtime: Runtime) -> Browser:
     if pid not in _of_process:
         proxy = EgressProxy(Egress.of(runtime.settings))
         _of_process[pid] = Browser(browser_limits(runtime.settings), egress=proxy)
-        atexit.register(close_browser)
     return _of_process[pid]
 
 

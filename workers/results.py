@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from ocr_tasks.contract import Format
 from ocr_tasks.errors import NoPageRead, Problem
-from ocr_tasks.jobs.views import PageView
+from ocr_tasks.jobs.finishing import FinishClaim, each_page
+from ocr_tasks.jobs.views import PageView, page_view
 from workers.safehtml import safe_html
+
+if TYPE_CHECKING:
+    from workers.runtime import Runtime
 
 HTML_HEAD = """<!doctype html>
 <html>
@@ -29,6 +33,23 @@ img { max-width: 100%; }
 </head>
 <body>
 """
+
+
+Files = dict[Format, Path]
+"""A job's result: for each format that it has, the file."""
+
+Also = Callable[[Any], None]
+"""Writes further rows with a connection, in the transaction that ends the job."""
+
+Ending = Callable[["Runtime", FinishClaim, Path], tuple[Files, Also | None]]
+"""How a kind's pages become its result, in a folder."""
+
+
+def read_document(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[Files, Also | None]:
+    """`ocr`: what was read, in every format."""
+    files = ResultFiles(folder)
+    files.write((page_view(row) for row in each_page(runtime.db, claim.job_id)), took_ms=claim.took_ms)
+    return {form: files.path(form) for form in Format}, None
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,10 +32,12 @@ def ratio_of_bytes(stored_bytes: int, source_bytes: int) -> float:
 class NewCompression:
     """A page's vision tokens, to be stored; see dom_visual_compressions in schema.sql."""
 
+    id: UUID
     dom_id: str
     harvest_id: UUID | None
     page_no: int
-    visual_tokens: bytes
+    tokens_blob: str
+    compressed_size: int
     format: str
     mode: str
     model: str
@@ -48,27 +50,40 @@ class NewCompression:
     height: int
     offset_y: int | None
     metadata: dict[str, Any]
+    created_at: datetime
+
+    def view(self) -> CompressionView:
+        """As it goes over the wire."""
+        known = {name: value for name, value in vars(self).items() if name in CompressionView.model_fields}
+        return CompressionView(
+            **known,
+            compression_ratio=ratio_of_tokens(self.text_tokens, self.vision_tokens),
+            byte_ratio=ratio_of_bytes(self.compressed_size, self.original_size),
+        )
 
 
 INSERT = """
 INSERT INTO dom_visual_compressions
-       (dom_id, harvest_id, job_id, page_no, visual_tokens, format, mode, model, revision, vision_tokens, text_tokens,
-        compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y, metadata)
-VALUES (:dom_id, :harvest_id, :job_id, :page_no, :visual_tokens, :format, :mode, :model, :revision, :vision_tokens,
+       (id, dom_id, harvest_id, job_id, page_no, visual_tokens, format, mode, model, revision, vision_tokens, text_tokens,
+        compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y, metadata,
+        created_at)
+VALUES (:id, :dom_id, :harvest_id, :job_id, :page_no, :visual_tokens, :format, :mode, :model, :revision, :vision_tokens,
         :text_tokens, :compression_ratio, :original_size, :compressed_size, :byte_ratio, :quality, :width, :height,
-        :offset_y, :metadata)
+        :offset_y, :metadata, :created_at)
 """
 
 
-def insert_compressions(connection: Connection, job_id: UUID, pages: Iterable[NewCompression]) -> None:
-    """Add a job's pages, one after the other, in the transaction that ends it."""
+def insert_compressions(
+    connection: Connection, job_id: UUID, pages: Sequence[NewCompression], load: Callable[[str], bytes]
+) -> None:
+    """Add a job's pages in the transaction that ends it. load: the bytes under a blob's key, one page at a time."""
     for page in pages:
-        stored_bytes = len(page.visual_tokens)
+        view = page.view()
         values = vars(page) | {
             "job_id": job_id,
-            "compression_ratio": ratio_of_tokens(page.text_tokens, page.vision_tokens),
-            "compressed_size": stored_bytes,
-            "byte_ratio": ratio_of_bytes(stored_bytes, page.original_size),
+            "visual_tokens": load(page.tokens_blob),
+            "compression_ratio": view.compression_ratio,
+            "byte_ratio": view.byte_ratio,
             "metadata": json.dumps(page.metadata),
         }
         connection.execute(text(INSERT), values)

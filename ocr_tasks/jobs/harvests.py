@@ -128,7 +128,7 @@ def harvest_view(row: RowMapping) -> HarvestView:
     return HarvestView(**{name: row[name] for name in HarvestView.model_fields if name != "links"}, links=_links(row))
 
 
-def _summary(row: RowMapping) -> HarvestSummary:
+def harvest_summary(row: RowMapping) -> HarvestSummary:
     names = [name for name in HarvestSummary.model_fields if name != "links"]
     return HarvestSummary(**{name: row[name] for name in names}, links=_links(row))
 
@@ -187,7 +187,7 @@ def list_harvests(
         id=before and before[1],
         limit=limit,
     )
-    return [_summary(row) for row in rows]
+    return [harvest_summary(row) for row in rows]
 
 
 def delete_harvest(db: Database, harvest_id: UUID) -> None:

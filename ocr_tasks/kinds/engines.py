@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocr_tasks.contract import ENGINE_OPERATIONS, OcrOptions
 from ocr_tasks.errors import OperationUnavailable
-from ocr_tasks.kinds.options import CrawlOptions, JobOptions
+from ocr_tasks.kinds.options import CrawlOptions, JobOptions, TokenOptions
 from ocr_tasks.settings import Settings
 
 
@@ -31,5 +31,8 @@ def settled(settings: Settings, options: JobOptions) -> tuple[str, JobOptions]:
         able = ENGINE_OPERATIONS[settings.engine]
         chosen = options.model_copy(update={"compress": True})
         options = chosen if chosen.operations() <= able else options.model_copy(update={"compress": False})
+    if isinstance(options, TokenOptions) and options.mode == "auto" and options.min_quality is None:
+        ratio = options.compression_ratio or settings.compression_ratio
+        options = options.model_copy(update={"compression_ratio": ratio})
     check_operations(settings.engine, options)
     return settings.engine, options

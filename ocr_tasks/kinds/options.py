@@ -86,7 +86,7 @@ class CompressOptions(RenderOptions, TokenOptions, LaneOptions):
         return frozenset({Operation.ENCODE, Operation.DECODE} if self.decodes else {Operation.ENCODE})
 
     def reading(self) -> OcrOptions:
-        return OcrOptions(priority=self.priority, mode=self.mode)
+        return OcrOptions(priority=self.priority, mode=self.mode, compression_ratio=self.compression_ratio)
 
 
 class DecompressOptions(LaneOptions):
@@ -113,7 +113,7 @@ class CrawlOptions(RenderOptions, TokenOptions, LaneOptions):
         return frozenset({Operation.READ, Operation.ENCODE, *({Operation.DECODE} if self.decodes else ())})
 
     def reading(self) -> OcrOptions:
-        return OcrOptions(priority=self.priority, mode=self.mode)
+        return OcrOptions(priority=self.priority, mode=self.mode, compression_ratio=self.compression_ratio)
 
 
 JobOptions = OcrOptions | RenderJobOptions | CompressOptions | DecompressOptions | CrawlOptions

@@ -22,16 +22,18 @@ LONGEST_HOST = 253
 LONGEST_LABEL = 63
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+Scheme = Literal["http", "https"]
+_SCHEMES: dict[str, Scheme] = {"http": "http", "https": "https"}
+
 # The fetch standard's bad ports, which browsers refuse as well: a request there speaks to mail servers and the like.
-NON_WEB_PORTS = frozenset(
-    int(port)
-    for port in (
-        "1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 "
-        "117 119 123 135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 "
-        "587 601 636 989 990 993 995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 "
-        "6668 6669 6679 6697 10080"
-    ).split()
-)
+# fmt: off
+NON_WEB_PORTS = frozenset((
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530,
+    531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190,
+    5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080
+))
+# fmt: on
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _LABEL = re.compile(r"[a-z0-9_-]+")
@@ -44,7 +46,7 @@ _AS_IT_IS = "!$%&'()*+,-./:;=?@[\\]^_`{|}~"
 class WebUrl:
     """An http or https URL in one form. `host` is ASCII, an IPv6 address without brackets; `target` path and query."""
 
-    scheme: Literal["http", "https"]
+    scheme: Scheme
     host: str
     port: int
     target: str
@@ -72,11 +74,13 @@ def parse_url(text: str) -> WebUrl:
     if not text.isprintable() or "\\" in re.split(r"[?#]", text)[0]:
         raise _invalid(text, "it holds a backslash or a character that cannot be printed")
     scheme = _SCHEME.match(text)
-    if scheme is None or not text[scheme.end() :].startswith("//"):
+    if scheme is None:
         raise _invalid(text, "it must start with http:// or https://")
-    name = scheme[1].lower()
-    if name != "http" and name != "https":
-        raise _invalid(text, f"its scheme is {name!r}; only http and https are fetched")
+    name = _SCHEMES.get(scheme[1].lower())
+    if name is None:
+        raise _invalid(text, f"its scheme is {scheme[1].lower()!r}; only http and https are fetched")
+    if not text[scheme.end() :].startswith("//"):
+        raise _invalid(text, f"it must start with {name}://")
     rest = text[scheme.end() + 2 :]
     authority = re.match(r"[^/?#]*", rest)[0]  # type: ignore[index]  # matches everything
     rest, hash_, fragment = rest[len(authority) :].partition("#")

@@ -132,7 +132,7 @@ class Client:
         """Pass a request and its answer on; False when the connection is over after it."""
         host, port, authority, target = self._targeted(_absolute_form, request.target)
         server = await self._server_at(host, port)
-        headers = [(name, value) for name, value in end_to_end(request.headers) if name.lower() != b"host"]
+        headers = [(name, value) for name, value in end_to_end(request) if name.lower() != b"host"]
         headers.insert(0, (b"Host", authority.encode()))
         await server.send(h11.Request(method=request.method, target=target.encode("latin-1"), headers=headers))
         upload = asyncio.create_task(self._upload(server))
@@ -194,7 +194,7 @@ class Client:
         while not isinstance(event, h11.EndOfMessage):
             event = await self._answered(server)
             if isinstance(event, h11.InformationalResponse | h11.Response):
-                headers = end_to_end(event.headers)
+                headers = end_to_end(event)
                 passed = type(event)(status_code=event.status_code, headers=headers, reason=event.reason)
                 await self._client.send(passed)
                 if event.status_code == 101:

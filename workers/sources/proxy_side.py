@@ -17,8 +17,6 @@ HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer upgrade".split()
 )
 
-Event = h11.Event | type[h11.PAUSED]
-
 
 class Cut(Exception):
     """The session has moved more bytes than it may."""
@@ -58,8 +56,8 @@ class Side:
             if self._books.cut:
                 raise Cut
 
-    async def event(self) -> Event:
-        """The next part of a message; raises h11.RemoteProtocolError."""
+    async def event(self) -> object:
+        """The next part of a message (h11.Event or h11.PAUSED); raises h11.RemoteProtocolError."""
         while (event := self.http.next_event()) is h11.NEED_DATA:
             self.http.receive_data(await self.read())
         return event
@@ -97,12 +95,13 @@ class Side:
         self._writer.transport.abort()
 
 
-def end_to_end(headers: h11.Headers) -> list[tuple[bytes, bytes]]:
+def end_to_end(message: h11.Request | h11.InformationalResponse | h11.Response) -> list[tuple[bytes, bytes]]:
     """The headers of a message that are meant for its other end: all but those of this one connection.
 
     A wish to speak another protocol (a WebSocket) is for the other end too. Of two ways to say how long a body is,
     `Transfer-Encoding` counts (RFC 9112, 6.3) and goes alone.
     """
+    headers = message.headers
     named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
     dropped = HOP_BY_HOP | (named - {b"transfer-encoding", b"content-length", b"host"})
     if any(name == b"transfer-encoding" for name, _ in headers):

@@ -72,6 +72,10 @@ class InvalidId(InvalidRequest):
     code, title = "invalid_id", "The id is not a UUID"
 
 
+class InvalidUrl(InvalidRequest):
+    code, title, status = "invalid_url", "The URL is not one that can be fetched", 422
+
+
 class NotFound(OcrError):
     code, title, status = "not_found", "There is nothing at this address", 404
 
@@ -159,6 +163,26 @@ class RenderFailed(SourceError):
 
 class RenderTimeout(RenderFailed):
     code, title = "render_timeout", "The page took longer than its deadline"
+
+
+class AddressForbidden(SourceError):
+    code, title = "address_forbidden", "The URL leads to an address that may not be reached"
+
+
+class UrlUnreachable(SourceError):
+    code, title = "url_unreachable", "The URL's server could not be reached, or does not speak HTTP"
+
+
+class UrlStatus(SourceError):
+    code, title = "url_status", "The URL's server answered with something other than success"
+
+
+class UrlTimeout(SourceError):
+    code, title = "url_timeout", "The URL's server took too long"
+
+
+class UrlTooLarge(SourceError):
+    code, title = "url_too_large", "What the URL leads to is larger than allowed"
 
 
 # -- what happened to a page ---------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -18,21 +17,19 @@ from ocr_tasks.contract import (
     browser_queue,
     prepare_queue,
 )
+from ocr_tasks.errors import InvalidUrl
+from ocr_tasks.urls import LONGEST_URL, parse_url
 
 HTML = "text/html"
-LONGEST_URL = 8192
 LONGEST_ID = 200
 
 
 def _web_address(url: str) -> str:
     """Only what can be told without resolving anything; the addresses behind it are checked when it is fetched."""
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"This is no address of a page ({error})") from None
-    if parts.scheme.lower() not in ("http", "https") or not host or not url.isprintable() or " " in url:
-        raise ValueError("An address that begins with http:// or https:// and names a host is needed")
+        parse_url(url)
+    except InvalidUrl as error:
+        raise ValueError(error.detail.rstrip(".")) from None
     return url
 
 

@@ -115,6 +115,20 @@ def page_image(job_id: str, page_no: str) -> Response:
     return response
 
 
+@blueprint.get("/<job_id>/pages/<page_no>/tokens")
+def page_tokens(job_id: str, page_no: str) -> Response:
+    """A page's vision tokens as they are stored."""
+    refuse_unknown_query()
+    row = get_page_row(services().db, parse_id(job_id), _page_no(page_no))
+    if row["status"] in (Status.QUEUED, Status.RUNNING):
+        raise NotReady(f"Page {page_no} is {row['status']}; its vision tokens are not there yet.", value=row["status"])
+    if row["tokens_blob"] is None:
+        raise NotFound(f"Page {page_no} has no vision tokens.", value=page_no)
+    response = blob_response(services().blobs, row["tokens_blob"], "application/octet-stream")
+    response.headers["Cache-Control"] = CACHED
+    return response
+
+
 @blueprint.get("/<job_id>/pages/<page_no>/figures/<figure_no>")
 def page_figure(job_id: str, page_no: str, figure_no: str) -> Response:
     """A picture that was cut out of a page, as the page's markdown shows it."""

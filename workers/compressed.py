@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate, pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
 from ocr_tasks.contract import Status
 from ocr_tasks.errors import Problem
 from ocr_tasks.jobs.compressions import NewCompression, ratio_of_bytes, ratio_of_tokens
+from ocr_tasks.jobs.database import Row
 from ocr_tasks.jobs.reading import StoredTokens
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,8 @@ class Origin:
 def shares(total: int, weights: Sequence[int]) -> list[int]:
     """A number of bytes, split by weight: whole numbers of at least 1 that add up to it, if it is large enough."""
     whole = sum(weights) or len(weights)
-    edges = [0]
-    for weight in weights:
-        edges.append(edges[-1] + (weight if sum(weights) else 1))
-    parts = [total * high // whole - total * low // whole for low, high in zip(edges, edges[1:], strict=False)]
+    edges = accumulate((weight if sum(weights) else 1 for weight in weights), initial=0)
+    parts = [total * high // whole - total * low // whole for low, high in pairwise(edges)]
     return [max(1, part) for part in parts]
 
 

@@ -23,7 +23,10 @@ Submit = Callable[[PageWork], Answer]
 
 @dataclass(frozen=True)
 class Worked:
-    """A page as its engine left it. container: its vision tokens as they are stored; quality: of what they decode to."""
+    """A page as its engine left it.
+
+    container: its vision tokens as they are stored, if it was encoded; quality: of what they decode to.
+    """
 
     answer: Answer
     container: bytes | None = None

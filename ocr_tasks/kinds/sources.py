@@ -67,9 +67,13 @@ class StoredSource(Wire):
         assert blob is not None
         return blob
 
-    def needs_browser(self, kind: Kind) -> bool:
+    def is_rendered(self, kind: Kind) -> bool:
         """Whether its pages are those of a screenshot that is still to be taken."""
         return kind in RENDERED and self.harvest_id is None and (self.url is not None or self.media_type == HTML)
+
+    def is_fetched(self, kind: Kind) -> bool:
+        """Whether it is a file of the web that is still to be fetched."""
+        return kind not in RENDERED and self.url is not None and self.blob is None
 
 
 RENDERED = frozenset({Kind.RENDER, Kind.COMPRESS, Kind.CRAWL})
@@ -99,5 +103,7 @@ AnySource = Source | UrlSource | NamedSource | DomSource
 
 def entry_route(kind: Kind, source: StoredSource, priority: Priority) -> tuple[TaskName, str]:
     """The task and the queue of a job's first step."""
-    queue = browser_queue(priority) if source.needs_browser(kind) else prepare_queue(priority)
+    # Only the browser pool needs a way to the web: what parses strangers' files has none.
+    outside = source.is_rendered(kind) or source.is_fetched(kind)
+    queue = browser_queue(priority) if outside else prepare_queue(priority)
     return TASK_OF_KIND[kind], queue

@@ -256,6 +256,8 @@ Box = tuple[int, int, int, int]
 BlockKind = Literal["heading", "paragraph", "table", "figure", "list", "formula", "other"]
 Flag = Literal["no_eos", "repetition", "empty", "truncated"]
 Mode = Literal["tiny", "small", "base", "large", "gundam"]
+TokenDtype = Literal["bf16", "int8", "int4"]
+"""How vision tokens are stored: exactly as they are decoded, or in a half or a quarter of the bits."""
 
 
 class Block(Wire):

@@ -149,6 +149,12 @@ class PageTooLarge(SourceError):
     code, title = "page_too_large", "A page is larger than allowed"
 
 
+class InvalidVisionTokens(SourceError):
+    """Its extension `reason` is not_vision_tokens, version, header, truncated, damaged, other_model ..."""
+
+    code, title = "invalid_vision_tokens", "The stored vision tokens cannot be used"
+
+
 class ParserDied(SourceError):
     code, title = "parser_died", "The source made its parser crash or run out of time or memory"
 

@@ -54,6 +54,7 @@ def files_of(*folders: str) -> tuple[str, ...]:
         ("rapidocr", files_of("workers/engine/rapid")),
         ("onnxruntime", files_of("workers/engine/rapid")),
         ("pypdfium2", files_of("workers/sources/")),
+        ("zstandard", files_of("workers/visual/")),
         ("prometheus_client", files_of("web/metrics.py", "web/traffic.py", "workers/metrics.py")),
     ],
 )

@@ -27,7 +27,8 @@ SELECTOR = "css="
 
 # Hop-by-hop (RFC 9110, 7.6.1), of the connection or the message's framing, or the browser's own to say.
 REFUSED_HEADERS = frozenset(
-    "connection content-length expect host http2-settings keep-alive te trailer transfer-encoding upgrade via".split()
+    ("connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "te", "trailer")
+    + ("transfer-encoding", "upgrade", "via")
 )
 REFUSED_PREFIXES = ("proxy-", "sec-", "access-control-")
 
@@ -108,7 +109,7 @@ class RenderOptions(Wire):
 
 
 def parse_render_options(given: dict[str, Any]) -> RenderOptions:
-    """Options as a caller gave them (camelCase); raises UnknownField or InvalidOption, naming field, value and limit."""
+    """Options as a caller gave them (camelCase); raises UnknownField or InvalidOption, naming field and value."""
     options = validated(RenderOptions, given)
     viewport, scale = options.viewport, options.device_scale_factor
     megapixels = viewport.width * viewport.height * scale * scale / 1e6

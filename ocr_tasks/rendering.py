@@ -27,9 +27,8 @@ SELECTOR = "css="
 
 # Hop-by-hop (RFC 9110, 7.6.1), of the connection or the message's framing, or the browser's own to say.
 REFUSED_HEADERS = frozenset(
-    ("connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "te", "trailer")
-    + ("transfer-encoding", "upgrade", "via")
-)
+    ("connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "upgrade")
+) | {"transfer-encoding", "via"}
 REFUSED_PREFIXES = ("proxy-", "sec-", "access-control-")
 
 

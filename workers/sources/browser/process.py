@@ -75,6 +75,7 @@ class BrowserProcess:
                 raise BrowserUnavailable(
                     f"{browser.name} could not be started by {driver.name}; the log of this process says why."
                 ) from None
+        self._browser_pid = int(self._driver.capabilities["goog:processID"])
         self.version = f"{browser.name} {self._driver.capabilities['browserVersion']}"
 
     def _endpoint(self) -> str:
@@ -84,7 +85,7 @@ class BrowserProcess:
 
     @contextmanager
     def _killed_after(self, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, self._kill_group)
+        timer = threading.Timer(seconds, self.kill_group)
         timer.daemon = True
         timer.start()
         try:
@@ -100,6 +101,11 @@ class BrowserProcess:
         process = self._service.process if self._service is not None else None
         return process.pid if process is not None else None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the browser itself runs."""
+        return self.group is not None and alive(self._browser_pid)
+
     def memory_bytes(self) -> int:
         """What its processes hold, pages that several of them share counted once."""
         return sum(map(_proportional_bytes, members(self.group))) if self.group else 0
@@ -108,7 +114,7 @@ class BrowserProcess:
 
     def kill(self) -> None:
         """End all of its processes at once, bury them and remove its folder. May be called again."""
-        self._kill_group()
+        self.kill_group()
         if self._service is not None:
             if self._service.process is not None:
                 self._service.process.wait()
@@ -117,10 +123,19 @@ class BrowserProcess:
         self._dead.close()
         self._folder.remove()
 
-    def _kill_group(self) -> None:
+    def kill_group(self) -> None:
+        """End all of its processes, whoever has to bury them; for any thread."""
         if self.group is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.group, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def members(group: int) -> list[int]:

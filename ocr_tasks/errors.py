@@ -159,16 +159,24 @@ class ParserDied(SourceError):
     code, title = "parser_died", "The source made its parser crash or run out of time or memory"
 
 
-class PageUnreachable(SourceError):
-    code, title, retryable = "page_unreachable", "The page at this address could not be fetched", True
+class AddressForbidden(SourceError):
+    code, title = "address_forbidden", "The URL leads to an address that may not be reached"
 
 
-class RenderFailed(SourceError):
-    code, title = "render_failed", "The page made its browser crash, or use too much memory"
+class UrlUnreachable(SourceError):
+    code, title = "url_unreachable", "The URL's server could not be reached, or does not speak HTTP"
 
 
-class RenderTimeout(RenderFailed):
-    code, title = "render_timeout", "The page took longer than its deadline"
+class UrlStatus(SourceError):
+    code, title = "url_status", "The URL's server answered with something other than success"
+
+
+class UrlTimeout(SourceError):
+    code, title = "url_timeout", "The URL's server took too long"
+
+
+class UrlTooLarge(SourceError):
+    code, title = "url_too_large", "What the URL leads to is larger than allowed"
 
 
 class AddressForbidden(SourceError):
@@ -216,6 +224,14 @@ class WorkerLost(PageError):
 
 class NoPageRead(OcrError):
     code, title, status = "no_page_succeeded", "None of the pages could be read", 422
+
+
+class RenderFailed(SourceError):
+    code, title = "render_failed", "The page made its browser crash, or use too much memory"
+
+
+class RenderTimeout(RenderFailed):
+    code, title = "render_timeout", "The page took longer than its deadline"
 
 
 # -- the service itself ---------------------------------------------

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     browser_memory_mb: int = Field(
         3072,
         ge=512,
-        description="Memory that a browser with all its processes may use, in MiB; a page that makes it use more fails.",
+        description="Memory that a browser with all its processes may use, in MiB; a page that takes more fails.",
     )
     browser_capture_s: float = Field(
         60, gt=0, description="Seconds a render may take beyond its own `timeoutMs` before its browser is killed."

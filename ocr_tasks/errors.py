@@ -179,24 +179,12 @@ class UrlTooLarge(SourceError):
     code, title = "url_too_large", "What the URL leads to is larger than allowed"
 
 
-class AddressForbidden(SourceError):
-    code, title = "address_forbidden", "The URL leads to an address that may not be reached"
+class RenderFailed(SourceError):
+    code, title = "render_failed", "The page made its browser crash, or use too much memory"
 
 
-class UrlUnreachable(SourceError):
-    code, title = "url_unreachable", "The URL's server could not be reached, or does not speak HTTP"
-
-
-class UrlStatus(SourceError):
-    code, title = "url_status", "The URL's server answered with something other than success"
-
-
-class UrlTimeout(SourceError):
-    code, title = "url_timeout", "The URL's server took too long"
-
-
-class UrlTooLarge(SourceError):
-    code, title = "url_too_large", "What the URL leads to is larger than allowed"
+class RenderTimeout(RenderFailed):
+    code, title = "render_timeout", "The page took longer than its deadline"
 
 
 # -- what happened to a page ---------------------------------------------
@@ -224,14 +212,6 @@ class WorkerLost(PageError):
 
 class NoPageRead(OcrError):
     code, title, status = "no_page_succeeded", "None of the pages could be read", 422
-
-
-class RenderFailed(SourceError):
-    code, title = "render_failed", "The page made its browser crash, or use too much memory"
-
-
-class RenderTimeout(RenderFailed):
-    code, title = "render_timeout", "The page took longer than its deadline"
 
 
 # -- the service itself ---------------------------------------------

@@ -118,18 +118,6 @@ class Settings(BaseSettings):
         description="Default target for text tokens per vision token, for engines that encode.",
     )
 
-    # -- limits
-    max_pages: int = Field(
-        1000, gt=0, validation_alias=_env("DEEPSEEK_OCR_MAX_PAGES"), description="Pages a job may read."
-    )
-    max_upload_mb: int = Field(512, gt=0, description="Largest request body, in MiB.")
-    max_page_mpx: float = Field(100, gt=0, description="Largest page image, in megapixels.")
-    pdf_dpi: int = Field(
-        200, ge=36, le=1200, description="Resolution at which PDF pages are rasterised, in dots per inch."
-    )
-    window_factor: int = Field(4, gt=0, description="Pages a job may have in flight, per page of live engine capacity.")
-    range_pages: int = Field(16, gt=0, description="Most pages that one preparing task rasterises.")
-
     # -- browser
     browser_path: str | None = Field(
         None, description="Chromium that renders pages. Unset: `chromium-headless-shell` or `chromium` on PATH."
@@ -147,6 +135,18 @@ class Settings(BaseSettings):
     browser_max_height: int = Field(
         30_000, ge=1000, description="CSS pixels of a page's height that a screenshot shows; the rest is cut off."
     )
+
+    # -- limits
+    max_pages: int = Field(
+        1000, gt=0, validation_alias=_env("DEEPSEEK_OCR_MAX_PAGES"), description="Pages a job may read."
+    )
+    max_upload_mb: int = Field(512, gt=0, description="Largest request body, in MiB.")
+    max_page_mpx: float = Field(100, gt=0, description="Largest page image, in megapixels.")
+    pdf_dpi: int = Field(
+        200, ge=36, le=1200, description="Resolution at which PDF pages are rasterised, in dots per inch."
+    )
+    window_factor: int = Field(4, gt=0, description="Pages a job may have in flight, per page of live engine capacity.")
+    range_pages: int = Field(16, gt=0, description="Most pages that one preparing task rasterises.")
 
     # -- time
     lease_s: float = Field(30, gt=0, description="Seconds a worker's claim on a page lasts unless renewed.")

@@ -123,18 +123,6 @@ class Settings(BaseSettings):
         description="Default target for text tokens per vision token, for engines that encode.",
     )
 
-    # -- limits
-    max_pages: int = Field(
-        1000, gt=0, validation_alias=_env("DEEPSEEK_OCR_MAX_PAGES"), description="Pages a job may read."
-    )
-    max_upload_mb: int = Field(512, gt=0, description="Largest request body, in MiB.")
-    max_page_mpx: float = Field(100, gt=0, description="Largest page image, in megapixels.")
-    pdf_dpi: int = Field(
-        200, ge=36, le=1200, description="Resolution at which PDF pages are rasterised, in dots per inch."
-    )
-    window_factor: int = Field(4, gt=0, description="Pages a job may have in flight, per page of live engine capacity.")
-    range_pages: int = Field(16, gt=0, description="Most pages that one preparing task rasterises.")
-
     # -- browser
     browser_path: str | None = Field(
         None, description="Chromium that renders pages. Unset: `chromium-headless-shell` or `chromium` on PATH."
@@ -161,6 +149,18 @@ class Settings(BaseSettings):
     )
     url_timeout_s: float = Field(60, gt=0, description="Seconds that downloading a URL may take, redirects included.")
     render_max_mb: int = Field(256, gt=0, description="Most that one page may load while it is rendered, in MiB.")
+
+    # -- limits
+    max_pages: int = Field(
+        1000, gt=0, validation_alias=_env("DEEPSEEK_OCR_MAX_PAGES"), description="Pages a job may read."
+    )
+    max_upload_mb: int = Field(512, gt=0, description="Largest request body, in MiB.")
+    max_page_mpx: float = Field(100, gt=0, description="Largest page image, in megapixels.")
+    pdf_dpi: int = Field(
+        200, ge=36, le=1200, description="Resolution at which PDF pages are rasterised, in dots per inch."
+    )
+    window_factor: int = Field(4, gt=0, description="Pages a job may have in flight, per page of live engine capacity.")
+    range_pages: int = Field(16, gt=0, description="Most pages that one preparing task rasterises.")
 
     # -- time
     lease_s: float = Field(30, gt=0, description="Seconds a worker's claim on a page lasts unless renewed.")

@@ -55,8 +55,9 @@ class Page:
         self.target = call("Target.createTarget", url="about:blank", browserContextId=self.context)["targetId"]
         self.session = call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         self.loading.main_frame = self.target  # Chromium names a page by its main frame
-        for method, params in self._settings():
-            self.call(method, **params)
+        asked = [self.devtools.ask(method, self.session, **params) for method, params in self._settings()]
+        for number in asked:
+            self.devtools.answer(number)
 
     def _settings(self) -> list[tuple[str, Params]]:
         options, viewport = self.options, self.options.viewport

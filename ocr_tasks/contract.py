@@ -91,7 +91,7 @@ MEDIA_TYPE_OF_FORMAT = {
 # What each engine is able to do, known without importing it: web refuses early what no configured engine can do.
 ENGINE_OPERATIONS: dict[str, frozenset[Operation]] = {
     "rapid": frozenset({Operation.READ}),
-    "deepseek": frozenset({Operation.READ}),
+    "deepseek": frozenset({Operation.READ, Operation.ENCODE, Operation.DECODE}),
     "endpoint": frozenset({Operation.READ}),
 }
 

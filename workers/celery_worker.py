@@ -8,6 +8,7 @@ import socket
 import warnings
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import structlog
@@ -124,6 +125,7 @@ def run_browser_worker(settings: Settings, *, children: int = 1) -> int:
         task_time_limit=MAX_TIMEOUT_MS / 1000 + settings.browser_capture_s + settings.prepare_timeout_s,
         worker_max_tasks_per_child=CHILD_TASKS,
     )
+    import_module("workers.harvesting")  # now, so that a package that is missing is seen before a job comes
     signals.worker_process_init.connect(lambda **_: configure_logs(settings, worker="browser"), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: _close_browser(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: prepare.stopping.set(), weak=False)
@@ -132,9 +134,7 @@ def run_browser_worker(settings: Settings, *, children: int = 1) -> int:
 
 
 def _close_browser() -> None:
-    from workers.harvesting import close_browser  # the browser's packages are not everywhere
-
-    close_browser()
+    import_module("workers.harvesting").close_browser()
 
 
 def _start_child(settings: Settings, memory_bytes: int) -> None:

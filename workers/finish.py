@@ -28,12 +28,13 @@ def finish_job(runtime: Runtime, job_id: UUID) -> str:
     if claim is None:
         return "nothing to do"
     with renewed(lambda: renew_job(runtime.db, job_id, claim.attempt, settings.lease_s), settings.lease_s):
-        if claim.succeeded == 0 and claim.failed:
+        status = Status.FAILED if claim.failed and not claim.succeeded else Status.SUCCEEDED
+        if status == Status.FAILED:
             first = page_view(next(iter(each_page(runtime.db, claim.job_id))))
             ended = end_job(runtime.db, claim, Status.FAILED, error=why_none(first, claim.failed))
         else:
             ended = _succeed(runtime, claim)
-    outcome = "refused: the claim was lost" if not ended else "succeeded" if claim.succeeded else "failed"
+    outcome = "refused: the claim was lost" if not ended else str(status)
     log.info("job_ended", outcome=outcome, succeeded=claim.succeeded, failed=claim.failed, took_ms=claim.took_ms)
     return outcome
 

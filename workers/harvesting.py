@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import structlog
 from PIL import Image
+from pydantic.alias_generators import to_camel
 
 from ocr_tasks.contract import Kind, select_pages
 from ocr_tasks.jobs.harvests import NewHarvest, PageSpan, TextRun
@@ -24,6 +25,9 @@ from workers.sources.browser import Browser, Harvest, Html, Url, browser_limits
 from workers.sources.cuts import cut_pages
 from workers.sources.egress import Egress
 from workers.sources.proxy import EgressProxy
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +97,7 @@ def _stored(runtime: Runtime, claim: InspectClaim, harvest: Harvest, options: Re
         title=harvest.title or None,
         text=harvest.text,
         text_runs=tuple(TextRun(text=run.text, box=run.box) for run in harvest.runs),
-        frames=[asdict(frame) for frame in harvest.frames],
+        frames=[_wire(frame) for frame in harvest.frames],
         dom_blob=runtime.blobs.put(dom),
         dom_bytes=len(dom),
         image_blob=runtime.blobs.put(harvest.image),
@@ -102,14 +106,18 @@ def _stored(runtime: Runtime, claim: InspectClaim, harvest: Harvest, options: Re
         width=harvest.width,
         height=harvest.height,
         device_scale=harvest.device_scale,
-        clip=asdict(harvest.clip) if harvest.clip else None,
+        clip=_wire(harvest.clip) if harvest.clip else None,
         settled=harvest.settled,
         pages=_spans(harvest),
         options=_shown(options),
-        timings=asdict(harvest.timings),
-        blocked=[asdict(one) for one in harvest.blocked],
+        timings=_wire(harvest.timings),
+        blocked=[_wire(one) for one in harvest.blocked],
         browser=harvest.browser,
     )
+
+
+def _wire(value: DataclassInstance) -> dict[str, Any]:
+    return {to_camel(name): field for name, field in asdict(value).items()}
 
 
 def _spans(harvest: Harvest) -> tuple[PageSpan, ...]:

@@ -18,7 +18,7 @@ MOST = 50
 
 @blueprint.get("/api/crawl")
 def index() -> Response:
-    """Crawled pages of a session or an address, the newest first; `next` is the cursor of those after these, or null."""
+    """Crawled pages, of a session or an address, the newest first; `next` is the cursor of the rest, or null."""
     refuse_unknown_query("sessionId", "url", "limit", "cursor")
     limit = parse_number("limit", request.args.get("limit", "20"), MOST)
     after = request.args.get("cursor")

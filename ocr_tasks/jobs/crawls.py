@@ -51,7 +51,8 @@ INSERT = """
 WITH kept AS (SELECT id FROM dom_harvests WHERE id = :harvest_id FOR KEY SHARE)
 INSERT INTO crawled_pages_visual
        (id, url, crawl_session_id, job_id, harvest_id, language, layout_type, extracted_content, crawled_at)
-SELECT :id, :url, :crawl_session_id, :job_id, kept.id, :language, :layout_type, :extracted_content, :crawled_at FROM kept
+SELECT :id, :url, :crawl_session_id, :job_id, kept.id, :language, :layout_type, :extracted_content, :crawled_at
+  FROM kept
 """
 
 

@@ -106,7 +106,7 @@ def changing_days(connection: Connection) -> Changing:
 def roll_up(db: Database, since: day | None = None) -> None:
     """Bring the rows of all days that can have changed up to date, and those from `since` on.
 
-    A day is one statement. Several may do this at once: the later one waits, and counts what the earlier one did not see.
+    A day is one statement. Several may do this at once: the later one waits, and counts what the earlier did not see.
     """
     changing = db.run(changing_days)
     first = min(since or changing.first, changing.first)

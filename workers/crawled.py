@@ -1,4 +1,4 @@
-"""What is stored of a crawled page beside its harvest: its content taken apart, its language, what kind of page it is."""
+"""What is stored of a crawled page beside its harvest: its content taken apart, its language, its kind of layout."""
 
 from __future__ import annotations
 

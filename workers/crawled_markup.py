@@ -7,6 +7,7 @@ bounded; a DOM that has more than is looked at says so (`truncated`).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -15,11 +16,11 @@ from urllib.parse import urljoin, urlsplit
 
 from workers.crawled_layout import Amounts
 
-# Bounds on what is looked at. Steps are tags, their attributes and pieces of text: a million take about two seconds.
+# Bounds on what is looked at. Steps are tags, their attributes and pieces of text: a million take some five seconds.
 MOST_CHARACTERS = 16 * 1024 * 1024
-MOST_STEPS = 2_000_000
-PIECE = 512 * 1024  # characters
-LONGEST_CONSTRUCT = 1024 * 1024  # characters of a tag or a comment
+MOST_STEPS = 1_000_000
+PIECE = 128 * 1024  # characters
+LONGEST_CONSTRUCT = 256 * 1024  # characters of a tag or a comment: the parser needs a hundred times as much for one
 
 # Bounds on what is kept.
 MOST_HEADINGS = 200
@@ -35,10 +36,9 @@ HEADINGS = {f"h{level}": level for level in range(1, 7)}
 FIELDS = frozenset({"select", "textarea"})
 NO_FIELDS = frozenset({"hidden", "submit", "button", "reset", "image"})
 UNSEEN = frozenset({"script", "style", "template", "noscript", "title"})
-INLINE = frozenset(
-    "a abbr b bdi bdo big cite code data del dfn em font i ins kbd label mark q ruby rt s samp small span strike strong"
-    " sub sup time tt u var wbr img".split()  # noqa: SIM905 - a hundred quotes help nobody
-)
+INLINE_NAMES = """a abbr b bdi bdo big br cite code data del dfn em font i img ins kbd label mark q ruby rt s samp small
+    span strike strong sub sup time tt u var wbr"""
+INLINE = frozenset(INLINE_NAMES.split())
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Markup:
 
 
 def look_through(dom: str, url: str | None) -> Markup:
-    """Read a DOM's HTML. url: where it came from, for the addresses in it. Never raises, whatever the markup is."""
+    """Read a DOM's HTML. url: where it came from, for the addresses in it. Raises nothing, whatever the markup is."""
     reader = _Reader(url or "")
     reader.found.truncated = len(dom) > MOST_CHARACTERS
     try:
@@ -111,17 +111,19 @@ class _Reader(HTMLParser):
         if self.skipping:
             _, end, piece = piece.partition(">")
             self.skipping = not end
-        self.feed(piece)
-        if len(self.rawdata) > LONGEST_CONSTRUCT:
-            self.skipping = self.cdata_elem is None
-            self.rawdata = ""
-            self.found.truncated = True
-
-    def parse_html_declaration(self, i: int) -> int:
         try:
-            return super().parse_html_declaration(i)
-        except AssertionError:  # `<![x[`, in Python before 3.13.4 (python/cpython#77057)
-            return self.parse_bogus_comment(i)
+            self.feed(piece)
+        except (ValueError, AssertionError):  # `&#` and 5,000 digits, `<![x[`: nothing that a browser writes
+            self._give_up()
+        if len(self.rawdata) > LONGEST_CONSTRUCT:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if name := re.match(r"<([a-z][a-z0-9]{0,20})[\s/]", self.rawdata, re.IGNORECASE):
+            self.handle_starttag(name[1].lower(), [])
+        self.skipping = self.cdata_elem is None
+        self.rawdata = ""
+        self.found.truncated = True
 
     def _step(self, count: int = 1) -> None:
         self.steps += count
@@ -175,10 +177,6 @@ class _Reader(HTMLParser):
             self._end_heading()
         elif tag in ("td", "th"):
             self.in_cells = max(0, self.in_cells - 1)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """`<br/>`: of SVG, since HTML writes no such thing; it holds nothing."""
-        self._step(1 + len(attrs))
 
     # -- text ---------------------------------------------
 
@@ -235,8 +233,8 @@ class _Reader(HTMLParser):
         elif tag == "meta":
             name = (attributes.get("name") or attributes.get("property") or attributes.get("http-equiv") or "").lower()
             content = attributes.get("content", "")
-            if name in ("description", "og:description"):
-                self.found.description = self.found.description or shortened(content, 4 * LONGEST_TEXT) or None
+            if name == "description" or (name == "og:description" and self.found.description is None):
+                self.found.description = shortened(content, 4 * LONGEST_TEXT) or self.found.description
             elif name in ("content-language", "og:locale"):
                 self._language(content)
 

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (created_at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS jobs_live ON jobs (status, sent_at) WHERE status NOT IN ('succeeded', 'failed', 'cancelled');
 CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (finished_at) WHERE expired_at IS NULL;
+CREATE INDEX IF NOT EXISTS jobs_counted ON jobs (finished_at) WHERE status IN ('succeeded', 'failed');
 CREATE INDEX IF NOT EXISTS jobs_published ON jobs (published_at) WHERE direct AND finished_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_source_blob ON jobs ((source ->> 'blob'));
 CREATE INDEX IF NOT EXISTS jobs_prepared_blob ON jobs ((source ->> 'prepared')) WHERE source ->> 'prepared' IS NOT NULL;
@@ -190,7 +191,8 @@ CREATE TABLE IF NOT EXISTS dom_visual_compressions (
 
 CREATE INDEX IF NOT EXISTS dom_visual_compressions_dom ON dom_visual_compressions (dom_id, created_at DESC);
 CREATE INDEX IF NOT EXISTS dom_visual_compressions_harvest ON dom_visual_compressions (harvest_id);
-CREATE INDEX IF NOT EXISTS dom_visual_compressions_created ON dom_visual_compressions (created_at);
+CREATE INDEX IF NOT EXISTS dom_visual_compressions_day ON dom_visual_compressions
+    (cast(created_at AT TIME ZONE 'UTC' AS date));
 
 -- What a crawler found at a URL.
 CREATE TABLE IF NOT EXISTS crawled_pages_visual (
@@ -205,8 +207,11 @@ CREATE TABLE IF NOT EXISTS crawled_pages_visual (
     crawled_at        timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE INDEX IF NOT EXISTS crawled_pages_visual_session ON crawled_pages_visual (crawl_session_id, crawled_at);
-CREATE INDEX IF NOT EXISTS crawled_pages_visual_url ON crawled_pages_visual (url, crawled_at DESC);
+CREATE INDEX IF NOT EXISTS crawled_pages_visual_newest ON crawled_pages_visual (crawled_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS crawled_pages_visual_session ON crawled_pages_visual
+    (crawl_session_id, crawled_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS crawled_pages_visual_url ON crawled_pages_visual (url, crawled_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS crawled_pages_visual_harvest ON crawled_pages_visual (harvest_id);
 
 -- Rolled up from the jobs that ended, again and again: a day's rows always equal a recount.
 CREATE TABLE IF NOT EXISTS ocr_processing_stats (

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import datetime
 from uuid import UUID
 
 from flask import Blueprint, Response, request
 
 from ocr_tasks.contract import MEDIA_TYPE_OF_FORMAT, Format, OcrOptions, Status, parse_id
-from ocr_tasks.errors import Conflict, Gone, InvalidOption, InvalidRequest, NotAcceptable, NotFound, NotReady
+from ocr_tasks.errors import Conflict, Gone, InvalidRequest, NotAcceptable, NotFound, NotReady
 from ocr_tasks.jobs.submitting import cancel_job
 from ocr_tasks.jobs.views import get_job, get_job_row, get_page_row, list_jobs, page_view, parse_status
 from web.intake import refuse_unknown_query
+from web.paging import cursor, parse_cursor, parse_number
 from web.problems import problem_response
 from web.responses import blob_response, job_response, json_response, wire_response
 from web.services import services
@@ -30,21 +28,21 @@ HTML_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
 def index() -> Response:
     """Jobs, the newest first; `next` is the cursor of the page after this one, or null."""
     refuse_unknown_query("limit", "status", "cursor")
-    limit = _limit(request.args.get("limit", "50"))
+    limit = parse_number("limit", request.args.get("limit", "50"), LIST_LIMIT)
     status = request.args.get("status")
-    cursor = request.args.get("cursor")
+    after = request.args.get("cursor")
     found = list_jobs(
         services().db,
         limit=limit + 1,
         status=parse_status(status) if status else None,
-        before=_parse_cursor(cursor) if cursor else None,
+        before=parse_cursor(after) if after else None,
     )
     more = len(found) > limit
     shown = found[:limit]
     return json_response(
         {
             "jobs": [job.wire() for job in shown],
-            "next": _cursor(shown[-1].created_at, shown[-1].id) if more else None,
+            "next": cursor(shown[-1].created_at, shown[-1].id) if more else None,
         }
     )
 
@@ -161,26 +159,3 @@ def _number(given: str, what: str) -> int:
     if not (given.isascii() and given.isdigit() and len(given) <= 9 and int(given) >= 1):
         raise InvalidRequest(f"{given[:40]!r} is not {what}.", value=given[:40])
     return int(given)
-
-
-def _limit(given: str) -> int:
-    if not (given.isascii() and given.isdigit() and len(given) <= 9 and 1 <= int(given) <= LIST_LIMIT):
-        raise InvalidOption(
-            f"limit: {given[:40]!r} is not a number from 1 to {LIST_LIMIT}.",
-            field="limit",
-            value=given[:40],
-            limit=LIST_LIMIT,
-        )
-    return int(given)
-
-
-def _cursor(created_at: datetime, job_id: UUID) -> str:
-    return base64.urlsafe_b64encode(f"{created_at.isoformat()}|{job_id}".encode()).decode()
-
-
-def _parse_cursor(given: str) -> tuple[datetime, UUID]:
-    try:
-        created_at, _, job_id = base64.urlsafe_b64decode(given.encode()).decode().partition("|")
-        return datetime.fromisoformat(created_at), UUID(job_id)
-    except (ValueError, binascii.Error, UnicodeDecodeError):
-        raise InvalidOption("cursor: not one that this service gave.", field="cursor", value=given[:80]) from None

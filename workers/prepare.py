@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from ocr_tasks.contract import Kind
-from ocr_tasks.errors import OcrError, SourceError
+from ocr_tasks.errors import NotFound, OcrError, SourceError
 from ocr_tasks.jobs.compressions import compressions_of_job
 from ocr_tasks.jobs.finishing import renew_range
 from ocr_tasks.jobs.harvests import PageSpan, TextRun, get_harvest
@@ -120,9 +120,13 @@ class RangeInWork:
                 yield from (NewPage(page_no, error=error.problem()) for page_no in left)
 
     def _of_harvest(self) -> Iterator[NewPage]:
-        """Pages cut out of a screenshot, with what stands on each of them."""
+        """Pages cut out of a screenshot, with what stands on each of them; all fail if somebody has deleted it."""
         assert self.claim.source.harvest_id is not None
-        row = get_harvest(self.runtime.db, self.claim.source.harvest_id)
+        try:
+            row = get_harvest(self.runtime.db, self.claim.source.harvest_id)
+        except NotFound as error:
+            yield from (NewPage(page_no, error=error.problem()) for page_no in self.claim.page_nos)
+            return
         spans = {span.page_no: span for span in map(PageSpan.model_validate, row["pages"])}
         wanted = [spans[page_no] for page_no in self.claim.page_nos]
         runs = [TextRun.model_validate(run) for run in row["text_runs"]]
@@ -131,17 +135,18 @@ class RangeInWork:
                 yield replace(self._stored(page), offset_y=span.top, source_text=text_on(span, runs))
 
     def _of_stored_tokens(self) -> Iterator[NewPage]:
-        """Pages whose image nobody needs: an engine is given their vision tokens."""
+        """Pages whose image nobody needs: an engine is given their vision tokens. Those that were deleted fail."""
         assert self.claim.source.compressed_by is not None
-        for row in compressions_of_job(self.runtime.db, UUID(self.claim.source.compressed_by)):
-            if row["page_no"] in self.claim.page_nos:
-                yield NewPage(
-                    row["page_no"],
-                    width=row["width"],
-                    height=row["height"],
-                    offset_y=row["offset_y"],
-                    compression_id=row["id"],
-                )
+        stored = compressions_of_job(self.runtime.db, UUID(self.claim.source.compressed_by))
+        rows = {row["page_no"]: row for row in stored}
+        for page_no in self.claim.page_nos:
+            if page_no not in rows:
+                yield NewPage(page_no, error=NotFound("The vision tokens of this page were deleted.").problem())
+                continue
+            row = rows[page_no]
+            yield NewPage(
+                page_no, width=row["width"], height=row["height"], offset_y=row["offset_y"], compression_id=row["id"]
+            )
 
     def _stored(self, page: PageImage | PageFailure) -> NewPage:
         if isinstance(page, PageFailure):

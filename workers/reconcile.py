@@ -19,6 +19,7 @@ from ocr_tasks.jobs.inspecting import inspect_died
 from ocr_tasks.jobs.nodes import forget_stale_nodes
 from ocr_tasks.jobs.ranges import range_died
 from ocr_tasks.jobs.retention import expire_jobs, unreferenced
+from ocr_tasks.jobs.statistics import Rounds
 from ocr_tasks.jobs.sweeping import (
     Pauses,
     Unsent,
@@ -38,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 HOUSEKEEPING_S = 3600
 BLOBS_AT_ONCE = 500
+STATISTICS_S = 10
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Reconciler:
     looked_at: float = field(default_factory=time.monotonic)
     steady_since: float = field(default_factory=time.monotonic)
     kept_house_at: float = float("-inf")
+    statistics: Rounds = field(default_factory=lambda: Rounds(STATISTICS_S))
 
     def run(self) -> None:
         """Pass after pass until SIGTERM or SIGINT. A pass that fails is logged, and the next one tries again."""
@@ -70,6 +73,7 @@ class Reconciler:
         self.release()
         self.resend()
         self.publish()
+        self.statistics.roll_up_if_due(self.runtime.db)
         if time.monotonic() - self.kept_house_at > HOUSEKEEPING_S:
             self.keep_house()
             self.kept_house_at = time.monotonic()

@@ -44,6 +44,8 @@ class Database:
         )
         # A single statement is a transaction in itself: one round trip instead of three.
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # For `run`: all that is read in one transaction is read as it stood at the same time.
+        self.snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
 
     def run(self, work: Callable[[Connection], T], *, engine: Engine | None = None) -> T:
         """Run `work` in one transaction and return what it returns, after the commit."""

@@ -1,4 +1,7 @@
-"""What is over goes: results and pages past their retention time, and bytes that nobody refers to."""
+"""What is over goes: results and pages past their retention time, and bytes that nobody refers to.
+
+Harvests and stored vision tokens have no such time: they stay until somebody deletes them.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +38,15 @@ def expire_jobs(db: Database, retention_days: float) -> int:
 
 
 def unreferenced(db: Database, keys: Sequence[str]) -> list[str]:
-    """Those of the blob keys that no job and no page refers to; to a decrypted copy, no job that is over does."""
+    """Those of the blob keys that no job, page or harvest refers to; to a decrypted copy, no job that is over does."""
     rows = db.all(
         """
         SELECT key FROM unnest(cast(:keys AS text[])) AS key
          WHERE NOT EXISTS (SELECT FROM pages WHERE image_blob = key)
            AND NOT EXISTS (SELECT FROM pages WHERE figure_blobs @> ARRAY[key])
+           AND NOT EXISTS (SELECT FROM pages WHERE tokens_blob = key)
+           AND NOT EXISTS (SELECT FROM dom_harvests WHERE dom_blob = key)
+           AND NOT EXISTS (SELECT FROM dom_harvests WHERE image_blob = key)
            AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'blob' = key AND expired_at IS NULL)
            AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'prepared' = key
                               AND status NOT IN ('succeeded', 'failed', 'cancelled'))

@@ -93,7 +93,7 @@ class VisualCompression(Base):
         UniqueConstraint("job_id", "page_no", name="dom_visual_compressions_job_id_page_no_key"),
         Index("dom_visual_compressions_dom", "dom_id", desc("created_at")),
         Index("dom_visual_compressions_harvest", "harvest_id"),
-        Index("dom_visual_compressions_created", "created_at"),
+        Index("dom_visual_compressions_day", sql("cast(created_at AT TIME ZONE 'UTC' AS date)")),
     )
 
 
@@ -112,8 +112,10 @@ class Crawl(Base):
 
     __table_args__ = (
         UniqueConstraint("job_id", name="crawled_pages_visual_job_id_key"),
-        Index("crawled_pages_visual_session", "crawl_session_id", "crawled_at"),
-        Index("crawled_pages_visual_url", "url", desc("crawled_at")),
+        Index("crawled_pages_visual_newest", desc("crawled_at"), desc("id")),
+        Index("crawled_pages_visual_session", "crawl_session_id", desc("crawled_at"), desc("id")),
+        Index("crawled_pages_visual_url", "url", desc("crawled_at"), desc("id")),
+        Index("crawled_pages_visual_harvest", "harvest_id"),
     )
 
 

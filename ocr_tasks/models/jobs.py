@@ -70,6 +70,7 @@ class Job(Base):
             postgresql_where=sql("status NOT IN ('succeeded', 'failed', 'cancelled')"),
         ),
         Index("jobs_ended", "finished_at", postgresql_where=sql("expired_at IS NULL")),
+        Index("jobs_counted", "finished_at", postgresql_where=sql("status IN ('succeeded', 'failed')")),
         Index("jobs_published", "published_at", postgresql_where=sql("direct AND finished_at IS NOT NULL")),
         Index("jobs_source_blob", sql("(source ->> 'blob')")),
         Index(

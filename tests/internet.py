@@ -1,4 +1,4 @@
-"""A small internet: names with public addresses, whose servers run on loopback; and canaries, which must stay silent."""
+"""A small internet: names with public addresses, whose servers run on loopback; and canaries, which stay silent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ Script = Callable[[socket.socket], None]
 
 
 class Origin:
-    """A TCP server on loopback that does as its script says; `heads`: what requests looked like, up to the empty line."""
+    """A TCP server on loopback that does as its script says.
+
+    `heads`: the requests, each up to its empty line; `open`: the connections that its script still has.
+    """
 
     def __init__(self, script: Script | None = None, host: str = "127.0.0.1") -> None:
         self.script = script or answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
@@ -30,7 +33,7 @@ class Origin:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family, backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        self._open: set[socket.socket] = set()
+        self.open: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -41,7 +44,7 @@ class Origin:
             except OSError:
                 return
             self.connections += 1
-            self._open.add(connection)
+            self.open.add(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -53,7 +56,7 @@ class Origin:
                 self.script(connection)
         finally:
             recording.pop(connection, None)
-            self._open.discard(connection)
+            self.open.discard(connection)
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +65,7 @@ class Origin:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for connection in list(self._open):
+        for connection in list(self.open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):

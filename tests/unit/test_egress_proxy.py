@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from ocr_tasks.errors import AddressForbidden, UrlTooLarge, UrlUnreachable
+from ocr_tasks.errors import AddressForbidden, InvalidUrl, UrlTooLarge, UrlUnreachable
 from tests.internet import PUBLIC, Internet, Origin, answering, canary, head_of
 from tests.unit.test_urls import LOOPBACKS
 from workers.sources import proxy as proxy_module
@@ -320,6 +320,20 @@ def test_a_refusal_is_kept_with_place_and_reason(session: ProxySession, internet
     assert session.error_of("evil.example", 80) is None
 
 
+@pytest.mark.parametrize(("host", "port"), [("odd!.example", 80), ("odd!.example", 443), ("256.1.1.1", 80)])
+def test_a_place_that_has_no_right_name_is_kept_as_well(host: str, port: int, session: ProxySession) -> None:
+    request = b"GET http://%b/ HTTP/1.1" if port == 80 else b"CONNECT %b:443 HTTP/1.1"
+    assert said(session, request % host.encode() + b"\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 403 ")
+    assert isinstance(session.error_of(host, port), InvalidUrl)
+    assert session.traffic().blocked[0].code == "invalid_url"
+
+
+@pytest.mark.parametrize("form", ["::1", "[::1]", "[0:0::1]"])
+def test_a_place_is_found_in_any_form(form: str, session: ProxySession) -> None:
+    said(session, b"CONNECT [::1]:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert isinstance(session.error_of(form, 443), AddressForbidden)
+
+
 def test_a_page_cannot_make_the_books_grow_without_end(session: ProxySession) -> None:
     for number in range(MOST_PLACES + 20):
         session.books.refused(f"{number}.example", 80, AddressForbidden())
@@ -366,6 +380,7 @@ def test_a_session_moves_no_more_bytes_than_it_may(tunnel: bool, proxy: EgressPr
             everything(bystander)  # cut as well
         traffic = session.traffic()
         assert traffic.cut
+        assert [(place.host, place.code) for place in traffic.refused] == [("big.example", "url_too_large")]
         assert traffic.received_bytes < 500_000
         assert said(session, request + b" HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 502 ")
         error = session.error_of("big.example", 80)

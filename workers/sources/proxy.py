@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import structlog
 
-from ocr_tasks.errors import OcrError, UrlTooLarge
-from ocr_tasks.urls import forbidden
+from ocr_tasks.errors import InvalidUrl, OcrError, UrlTooLarge
+from ocr_tasks.urls import canonical_host, forbidden
 from workers.sources.egress import CONNECT_TIMEOUT_S, Connection, Guard
 from workers.sources.proxy_client import BUFFER_BYTES, Client, Cut
 from workers.sources.traffic import Books, Traffic
@@ -137,8 +138,10 @@ class ProxySession:
     def error_of(self, host: str, port: int) -> OcrError | None:
         """Why the last connection to a place was refused: AddressForbidden, UrlUnreachable, UrlTimeout, UrlTooLarge ...
 
-        `host` as `WebUrl.host` has it. None when the place was reached, or never asked for.
+        `host` as a URL has it, in whatever form. None when the place was reached, or never asked for.
         """
+        with suppress(InvalidUrl):
+            host = canonical_host(f"[{host}]" if ":" in host and not host.startswith("[") else host)
         return self.books.error_of(host, port)
 
     def close(self) -> None:
@@ -168,9 +171,11 @@ class ProxySession:
         task.add_done_callback(self._clients.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = Client(self.reach, self.books, reader, writer)
         try:
-            await Client(self.reach, self.books, reader, writer).serve()
+            await client.serve()
         except Cut:
+            self.books.refused(*client.place, self._too_large())
             for other in self._clients - {asyncio.current_task()}:
                 other.cancel()
         except Exception:
@@ -180,7 +185,7 @@ class ProxySession:
         """A connection to a place, through the guard; the books tell what came of it. Raises OcrError."""
         try:
             if self.books.cut:
-                raise UrlTooLarge(f"The page loads more than {self.books.max_bytes} bytes.", limit=self.books.max_bytes)
+                raise self._too_large()
             connection = await self._proxy.connect(self.guard, host, port)
             if connection.address.is_loopback and port in self._proxy.ports:
                 connection.socket.close()
@@ -191,6 +196,9 @@ class ProxySession:
         self.books.reached(host, port, str(connection.address))
         connection.socket.setblocking(False)
         return await asyncio.open_connection(sock=connection.socket, limit=BUFFER_BYTES)
+
+    def _too_large(self) -> UrlTooLarge:
+        return UrlTooLarge(f"The page loads more than {self.books.max_bytes} bytes.", limit=self.books.max_bytes)
 
     async def _begin(self, guard: Guard, max_bytes: int) -> None:
         await self._cut_all()

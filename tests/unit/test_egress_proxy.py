@@ -599,10 +599,10 @@ def test_closing_does_not_wait_for_a_resolver_that_hangs() -> None:
         session = proxy.open(egress, max_bytes=MIB)
         with dialled(session) as client:
             client.sendall(b"CONNECT slow.example:80 HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for(lambda: len(proxy._threads) == 1)
+            wait_for(lambda: len(proxy.dialler.threads) == 1)
             started = time.monotonic()
             session.close()
             assert time.monotonic() - started < 1
             assert everything(client) == b""
         hanging.set()
-        wait_for(lambda: not proxy._threads)
+        wait_for(lambda: not proxy.dialler.threads)

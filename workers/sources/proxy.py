@@ -17,14 +17,15 @@ import structlog
 
 from ocr_tasks.errors import InvalidUrl, OcrError, UrlTooLarge
 from ocr_tasks.urls import canonical_host, forbidden
-from workers.sources.egress import CONNECT_TIMEOUT_S, Connection, Guard
+from workers.sources.dialling import Dialler
+from workers.sources.egress import Guard
 from workers.sources.proxy_client import BUFFER_BYTES, Client, Cut
 from workers.sources.traffic import Books, Traffic
 
 log = structlog.get_logger(__name__)
 
 MOST_CONNECTIONS = 256  # of a session; a browser opens 32, and one for each WebSocket
-MOST_CONNECTING = 64  # at once, by all sessions; each takes a thread until it is connected or out of time
+MOST_CONNECTING = 64  # at once, of a session; each takes a thread until it is connected or out of time
 CLOSE_TIMEOUT_S = 2.0
 
 _T = TypeVar("_T")
@@ -35,9 +36,8 @@ class EgressProxy:
 
     def __init__(self) -> None:
         self.ports: set[int] = set()
-        self.connecting = asyncio.Semaphore(MOST_CONNECTING)
+        self.dialler = Dialler()
         self._sessions: set[ProxySession] = set()
-        self._threads: set[threading.Thread] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="egress-proxy", daemon=True)
         self._thread.start()
@@ -55,11 +55,10 @@ class EgressProxy:
             return
         for session in list(self._sessions):
             session.close()
+        self.dialler.join(CLOSE_TIMEOUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        for thread in list(self._threads):  # each closes what it opened, and ends on its own
-            thread.join(CLOSE_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -74,40 +73,6 @@ class EgressProxy:
         """What a coroutine answers that is run in the proxy's thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    async def connect(self, guard: Guard, host: str, port: int) -> Connection:
-        """A connection that the guard opens in a thread; one that comes when nobody waits any more is closed."""
-        await self.connecting.acquire()
-        loop, answer = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
-
-        def deliver(connection: Connection | None, error: Exception | None) -> None:
-            self._threads.discard(thread)
-            self.connecting.release()
-            if answer.cancelled():
-                if connection is not None:
-                    connection.socket.close()
-            elif connection is not None:
-                answer.set_result(connection)
-            else:
-                answer.set_exception(error or RuntimeError())
-
-        def ask() -> None:
-            connection, error = None, None
-            try:
-                connection = guard.connect(host, port, timeout_s=CONNECT_TIMEOUT_S)
-            except Exception as raised:  # noqa: BLE001  # raised in the coroutine that waits
-                error = raised
-            try:
-                loop.call_soon_threadsafe(deliver, connection, error)
-            except RuntimeError:  # the loop is closed
-                if connection is not None:
-                    connection.socket.close()
-
-        thread = threading.Thread(target=ask, name="egress-connect", daemon=True)
-        self._threads.add(thread)
-        thread.start()
-        found: Connection = await answer
-        return found
-
 
 class ProxySession:
     """A loopback port, and the books of what went through it. Made by `EgressProxy.open`."""
@@ -117,6 +82,7 @@ class ProxySession:
         self.guard = guard
         self.books = Books(max_bytes)
         self._proxy = proxy
+        self._connecting = asyncio.Semaphore(MOST_CONNECTING)
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -186,7 +152,7 @@ class ProxySession:
         try:
             if self.books.cut:
                 raise self._too_large()
-            connection = await self._proxy.connect(self.guard, host, port)
+            connection = await self._proxy.dialler.connect(self.guard, host, port, self._connecting)
             if connection.address.is_loopback and port in self._proxy.ports:
                 connection.socket.close()
                 raise forbidden(host, port, "it is the proxy itself")
@@ -203,6 +169,7 @@ class ProxySession:
     async def _begin(self, guard: Guard, max_bytes: int) -> None:
         await self._cut_all()
         self.guard, self.books = guard, Books(max_bytes)
+        self._connecting = asyncio.Semaphore(MOST_CONNECTING)  # what hangs is the page's before
 
     async def _end(self) -> None:
         if self._server is not None:

@@ -35,6 +35,7 @@ NON_WEB_PORTS = frozenset((
 ))
 # fmt: on
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _LABEL = re.compile(r"[a-z0-9_-]+")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
@@ -71,8 +72,8 @@ def parse_url(text: str) -> WebUrl:
     text = text.strip(" \t\r\n\f")
     if len(text) > LONGEST_URL:
         raise InvalidUrl(f"The URL has {len(text)} characters; the limit is {LONGEST_URL}.", limit=LONGEST_URL)
-    if not text.isprintable() or "\\" in re.split(r"[?#]", text)[0]:
-        raise _invalid(text, "it holds a backslash or a character that cannot be printed")
+    if _CONTROL.search(text) or "\\" in re.split(r"[?#]", text)[0]:
+        raise _invalid(text, "it holds a backslash or a control character")
     scheme = _SCHEME.match(text)
     if scheme is None:
         raise _invalid(text, "it must start with http:// or https://")

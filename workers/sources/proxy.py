@@ -9,21 +9,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import structlog
 
-from ocr_tasks.errors import OcrError, UrlTooLarge
-from ocr_tasks.urls import forbidden
-from workers.sources.egress import CONNECT_TIMEOUT_S, Connection, Guard
+from ocr_tasks.errors import InvalidUrl, OcrError, UrlTooLarge
+from ocr_tasks.urls import canonical_host, forbidden
+from workers.sources.dialling import Dialler
+from workers.sources.egress import Guard
 from workers.sources.proxy_client import BUFFER_BYTES, Client, Cut
 from workers.sources.traffic import Books, Traffic
 
 log = structlog.get_logger(__name__)
 
 MOST_CONNECTIONS = 256  # of a session; a browser opens 32, and one for each WebSocket
-MOST_CONNECTING = 64  # at once, by all sessions; each takes a thread until it is connected or out of time
+MOST_CONNECTING = 64  # at once, of a session; each takes a thread until it is connected or out of time
 CLOSE_TIMEOUT_S = 2.0
 
 _T = TypeVar("_T")
@@ -34,9 +36,8 @@ class EgressProxy:
 
     def __init__(self) -> None:
         self.ports: set[int] = set()
-        self.connecting = asyncio.Semaphore(MOST_CONNECTING)
+        self.dialler = Dialler()
         self._sessions: set[ProxySession] = set()
-        self._threads: set[threading.Thread] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="egress-proxy", daemon=True)
         self._thread.start()
@@ -54,11 +55,10 @@ class EgressProxy:
             return
         for session in list(self._sessions):
             session.close()
+        self.dialler.join(CLOSE_TIMEOUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        for thread in list(self._threads):  # each closes what it opened, and ends on its own
-            thread.join(CLOSE_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -73,40 +73,6 @@ class EgressProxy:
         """What a coroutine answers that is run in the proxy's thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    async def connect(self, guard: Guard, host: str, port: int) -> Connection:
-        """A connection that the guard opens in a thread; one that comes when nobody waits any more is closed."""
-        await self.connecting.acquire()
-        loop, answer = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
-
-        def deliver(connection: Connection | None, error: Exception | None) -> None:
-            self._threads.discard(thread)
-            self.connecting.release()
-            if answer.cancelled():
-                if connection is not None:
-                    connection.socket.close()
-            elif connection is not None:
-                answer.set_result(connection)
-            else:
-                answer.set_exception(error or RuntimeError())
-
-        def ask() -> None:
-            connection, error = None, None
-            try:
-                connection = guard.connect(host, port, timeout_s=CONNECT_TIMEOUT_S)
-            except Exception as raised:  # noqa: BLE001  # raised in the coroutine that waits
-                error = raised
-            try:
-                loop.call_soon_threadsafe(deliver, connection, error)
-            except RuntimeError:  # the loop is closed
-                if connection is not None:
-                    connection.socket.close()
-
-        thread = threading.Thread(target=ask, name="egress-connect", daemon=True)
-        self._threads.add(thread)
-        thread.start()
-        found: Connection = await answer
-        return found
-
 
 class ProxySession:
     """A loopback port, and the books of what went through it. Made by `EgressProxy.open`."""
@@ -116,6 +82,7 @@ class ProxySession:
         self.guard = guard
         self.books = Books(max_bytes)
         self._proxy = proxy
+        self._connecting = asyncio.Semaphore(MOST_CONNECTING)
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -137,8 +104,10 @@ class ProxySession:
     def error_of(self, host: str, port: int) -> OcrError | None:
         """Why the last connection to a place was refused: AddressForbidden, UrlUnreachable, UrlTimeout, UrlTooLarge ...
 
-        `host` as `WebUrl.host` has it. None when the place was reached, or never asked for.
+        `host` as a URL has it, in whatever form. None when the place was reached, or never asked for.
         """
+        with suppress(InvalidUrl):
+            host = canonical_host(f"[{host}]" if ":" in host and not host.startswith("[") else host)
         return self.books.error_of(host, port)
 
     def close(self) -> None:
@@ -168,9 +137,11 @@ class ProxySession:
         task.add_done_callback(self._clients.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = Client(self.reach, self.books, reader, writer)
         try:
-            await Client(self.reach, self.books, reader, writer).serve()
+            await client.serve()
         except Cut:
+            self.books.refused(*client.place, self._too_large())
             for other in self._clients - {asyncio.current_task()}:
                 other.cancel()
         except Exception:
@@ -180,8 +151,8 @@ class ProxySession:
         """A connection to a place, through the guard; the books tell what came of it. Raises OcrError."""
         try:
             if self.books.cut:
-                raise UrlTooLarge(f"The page loads more than {self.books.max_bytes} bytes.", limit=self.books.max_bytes)
-            connection = await self._proxy.connect(self.guard, host, port)
+                raise self._too_large()
+            connection = await self._proxy.dialler.connect(self.guard, host, port, self._connecting)
             if connection.address.is_loopback and port in self._proxy.ports:
                 connection.socket.close()
                 raise forbidden(host, port, "it is the proxy itself")
@@ -192,9 +163,13 @@ class ProxySession:
         connection.socket.setblocking(False)
         return await asyncio.open_connection(sock=connection.socket, limit=BUFFER_BYTES)
 
+    def _too_large(self) -> UrlTooLarge:
+        return UrlTooLarge(f"The page loads more than {self.books.max_bytes} bytes.", limit=self.books.max_bytes)
+
     async def _begin(self, guard: Guard, max_bytes: int) -> None:
         await self._cut_all()
         self.guard, self.books = guard, Books(max_bytes)
+        self._connecting = asyncio.Semaphore(MOST_CONNECTING)  # what hangs is the page's before
 
     async def _end(self) -> None:
         if self._server is not None:

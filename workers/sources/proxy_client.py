@@ -39,7 +39,7 @@ class Client:
         self._books = books
         self._client = Side(h11.SERVER, reader, writer)
         self._server: Side | None = None
-        self._place = ("", 0)  # that the server was reached at
+        self.place = ("", 0)  # that the server was reached at
 
     async def serve(self) -> None:
         """Until either end has had enough. Raises Cut when the session has."""
@@ -98,13 +98,14 @@ class Client:
         try:
             return read(text)
         except InvalidUrl as error:
-            self._books.refused(text[:200], 0, error)
+            named = re.match(r"(?:\w*://)?([^/?#]{0,200}?)(?::([0-9]{1,5}))?(?:[/?#]|$)", text)
+            self._books.refused(named[1] if named else "", int(named[2] or 80) if named else 0, error)
             raise
 
     # -- tunnels ---------------------------------------------
 
     async def _tunnel(self, request: h11.Request) -> None:
-        host, port, _, _ = self._targeted(_authority_form, request.target)
+        self.place = host, port = self._targeted(_authority_form, request.target)[:2]
         self._server = Side(h11.CLIENT, *await self._reach(host, port), self._books)
         await self._client.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         await self._splice(self._server)
@@ -152,13 +153,13 @@ class Client:
     async def _server_at(self, host: str, port: int) -> Side:
         """The connection of the last request if that went to the same place, else a new one."""
         server = self._server
-        if server is not None and self._place == (host, port) and not server.reader.at_eof():
+        if server is not None and self.place == (host, port) and not server.reader.at_eof():
             return server
         if server is not None:
             server.abort()
         self._server = None
         self._server = server = Side(h11.CLIENT, *await self._reach(host, port), self._books)
-        self._place = (host, port)
+        self.place = (host, port)
         return server
 
     def _ready_for_more(self, server: Side) -> bool:
@@ -213,7 +214,7 @@ class Client:
         except (OSError, h11.RemoteProtocolError) as error:
             if self._client.http.our_state is not h11.SEND_RESPONSE:
                 raise
-            host, port = self._place
+            host, port = self.place
             kind = UrlTimeout if isinstance(error, TimeoutError) else UrlUnreachable
             said = "did not answer in time" if kind is UrlTimeout else "does not answer as HTTP says"
             refusal = kind(f"{host}, port {port}, {said}.", host=host, port=port)

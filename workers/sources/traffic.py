@@ -25,7 +25,7 @@ class Reached:
 
 @dataclass(frozen=True)
 class Refused:
-    """A place that was not reached so many times. `blocked`: it may not be, else it could not be; `code` of the error."""
+    """A place that was not reached. `blocked`: it may not be; else it could not be. `code`, `reason`: of the error."""
 
     host: str
     port: int

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from ocr_tasks.contract import Kind, Status
+from ocr_tasks.errors import NotFound
 from ocr_tasks.jobs.finishing import FinishClaim, claim_finish, each_page, end_job, renew_job
 from ocr_tasks.jobs.views import page_view
 from workers.dom_results import DOM_ENDINGS
@@ -33,7 +34,11 @@ def finish_job(runtime: Runtime, job_id: UUID) -> str:
             first = page_view(next(iter(each_page(runtime.db, claim.job_id))))
             ended = end_job(runtime.db, claim, Status.FAILED, error=why_none(first, claim.failed))
         else:
-            ended = _succeed(runtime, claim)
+            try:
+                ended = _succeed(runtime, claim)
+            except NotFound as error:  # what it is about was deleted while it ran
+                status = Status.FAILED
+                ended = end_job(runtime.db, claim, status, error=error.problem())
     outcome = "refused: the claim was lost" if not ended else str(status)
     log.info("job_ended", outcome=outcome, succeeded=claim.succeeded, failed=claim.failed, took_ms=claim.took_ms)
     return outcome

@@ -76,7 +76,14 @@ VALUES (:id, :dom_id, :harvest_id, :job_id, :page_no, :visual_tokens, :format, :
 def insert_compressions(
     connection: Connection, job_id: UUID, pages: Sequence[NewCompression], load: Callable[[str], bytes]
 ) -> None:
-    """Add a job's pages in the transaction that ends it. load: the bytes under a blob's key, one page at a time."""
+    """Add a job's pages in the transaction that ends it. load: the bytes under a blob's key, one page at a time.
+
+    Raises NotFound when their harvest was deleted meanwhile; from here on it cannot be, until they are there.
+    """
+    for harvest_id in {page.harvest_id for page in pages} - {None}:
+        kept = connection.execute(text("SELECT id FROM dom_harvests WHERE id = :id FOR KEY SHARE"), {"id": harvest_id})
+        if kept.first() is None:
+            raise NotFound(f"The harvest {harvest_id} was deleted.", value=str(harvest_id))
     for page in pages:
         view = page.view()
         values = vars(page) | {

@@ -224,13 +224,16 @@ def _refusal(error: ValidationError) -> InvalidOption:
     field, said = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
     overstepped = [value for name, value in first.get("ctx", {}).items() if name in LIMITS]
     limits = {"limit": int(overstepped[0])} if overstepped else {}
-    if first["loc"][:1] == ("password",):
+    if first["loc"][:1] in SECRET:
         return InvalidOption(f"{field}: {said}.", field=field, **limits)
     given = first.get("input")
     return InvalidOption(
         f"{field}: {said}; got {_short(repr(given))}.", field=field, value=_short(str(given)), **limits
     )
 
+
+SECRET = (("password",), ("headers",))
+"""Fields whose values are told to nobody, the one who sent them included: what is said may be logged."""
 
 LIMITS = ("max_length", "min_length", "le", "ge", "lt", "gt")
 """Where pydantic's errors hold the limit that was overstepped."""

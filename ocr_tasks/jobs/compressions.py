@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, text
 from ocr_tasks.contract import Wire
 from ocr_tasks.errors import NotFound
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.jobs.harvests import uuid_of
 
 
 def ratio_of_tokens(text_tokens: int | None, vision_tokens: int | None) -> float | None:
@@ -140,9 +141,10 @@ def newest_compression(db: Database, dom_id: str) -> Sequence[RowMapping]:
     newest = db.one(
         """
         SELECT job_id FROM dom_visual_compressions
-         WHERE dom_id = :dom OR cast(harvest_id AS text) = :dom ORDER BY created_at DESC, page_no LIMIT 1
+         WHERE dom_id = :dom OR harvest_id = cast(:id AS uuid) ORDER BY created_at DESC, page_no LIMIT 1
         """,
         dom=dom_id,
+        id=uuid_of(dom_id),
     )
     if newest is None:
         raise NotFound(f"No vision tokens are stored under {dom_id[:80]!r}; compress it first.", value=dom_id[:80])

@@ -44,6 +44,16 @@ CallersId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"
 """An id of the caller's own: part of an address, so without `/`, `?` and `#`."""
 
 
+def _addressable(dom_id: str) -> str:
+    if dom_id in (".", "..", "stats"):
+        raise ValueError("This is a part of an address that has a meaning of its own")
+    return dom_id
+
+
+DomId = Annotated[CallersId, AfterValidator(_addressable)]
+"""A caller's name for a page, or the id of a harvest."""
+
+
 class StoredSource(Wire):
     """A job's source as its row holds it: a blob, or an address, or what an earlier job left under a `dom_id`.
 
@@ -83,22 +93,27 @@ class UrlSource(Wire):
     """A page or a file of the web. dom_id: the caller's name for the harvest."""
 
     url: Url
-    dom_id: CallersId | None = None
+    dom_id: DomId | None = None
 
 
 class NamedSource(Source):
     """HTML or a file that was handed in, in the blob store, under the caller's own name."""
 
-    dom_id: CallersId | None = None
+    dom_id: DomId | None = None
 
 
 class DomSource(Wire):
     """What is stored under a dom_id: its newest harvest, or vision tokens."""
 
-    dom_id: CallersId
+    dom_id: DomId
 
 
 AnySource = Source | UrlSource | NamedSource | DomSource
+
+
+def stored(source: AnySource) -> StoredSource:
+    """A source as its row will hold it."""
+    return StoredSource.model_validate(source.model_dump(exclude_none=True))
 
 
 def entry_route(kind: Kind, source: StoredSource, priority: Priority) -> tuple[TaskName, str]:

@@ -11,7 +11,7 @@ import structlog
 from PIL import Image
 
 from ocr_tasks.contract import PageResult
-from ocr_tasks.errors import BlobMissing, OcrError, ServiceUnavailable, StorageFull
+from ocr_tasks.errors import BlobMissing, InvalidVisionTokens, OcrError, ServiceUnavailable, StorageFull
 from ocr_tasks.jobs.reading import PageClaim, claim_page, fail_page, give_back_page, succeed_page
 from workers.batcher import Answer, Withdrawn
 from workers.engine import PageWork, WorkId
@@ -58,6 +58,8 @@ def _read(node: Node, claim: PageClaim) -> Outcome:
             return Outcome.GIVEN_BACK
         except BlobMissing as error:
             return _fail(node, claim, error, charge=False)
+        except InvalidVisionTokens as error:
+            return _fail(node, claim, error)
         return _store(node, claim, answer, figure_blobs)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -172,6 +173,11 @@ class Rest:
     def result(self, job_id: UUID, form: Format | None = None) -> bytes:
         """A job's result in UTF-8; without a format, in the one the job was submitted with."""
         return self._send("GET", f"/api/jobs/{job_id}/result", params={"format": form} if form else {}).content
+
+    @staticmethod
+    def quoted(name: str) -> str:
+        """A caller's name for something, as a part of an address."""
+        return quote(name, safe="")
 
     def bytes_at(self, path: str) -> bytes:
         """What the service has at an address that it gave."""

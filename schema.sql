@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS pages (
     vision_tokens integer,
     text_tokens   integer,                               -- of source_text where there is one, else of the answer
     tokens_blob   text,                                  -- sha256 of its vision tokens, a container
-    dtype         text,                                  -- of the vision tokens in it
+    tokens        jsonb,                                 -- reading.StoredTokens: what is in it
     quality       real,                                  -- 1 - character error rate of what they decode to; 0 to 1
     engine        text,                                  -- what read it
     revision      text,

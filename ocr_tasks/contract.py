@@ -91,7 +91,7 @@ MEDIA_TYPE_OF_FORMAT = {
 # What each engine is able to do, known without importing it: web refuses early what no configured engine can do.
 ENGINE_OPERATIONS: dict[str, frozenset[Operation]] = {
     "rapid": frozenset({Operation.READ}),
-    "deepseek": frozenset({Operation.READ}),
+    "deepseek": frozenset({Operation.READ, Operation.ENCODE, Operation.DECODE}),
     "endpoint": frozenset({Operation.READ}),
 }
 
@@ -224,13 +224,16 @@ def _refusal(error: ValidationError) -> InvalidOption:
     field, said = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
     overstepped = [value for name, value in first.get("ctx", {}).items() if name in LIMITS]
     limits = {"limit": int(overstepped[0])} if overstepped else {}
-    if first["loc"][:1] == ("password",):
+    if first["loc"][:1] in SECRET:
         return InvalidOption(f"{field}: {said}.", field=field, **limits)
     given = first.get("input")
     return InvalidOption(
         f"{field}: {said}; got {_short(repr(given))}.", field=field, value=_short(str(given)), **limits
     )
 
+
+SECRET = (("password",), ("headers",))
+"""Fields whose values are told to nobody, the one who sent them included: what is said may be logged."""
 
 LIMITS = ("max_length", "min_length", "le", "ge", "lt", "gt")
 """Where pydantic's errors hold the limit that was overstepped."""
@@ -256,6 +259,8 @@ Box = tuple[int, int, int, int]
 BlockKind = Literal["heading", "paragraph", "table", "figure", "list", "formula", "other"]
 Flag = Literal["no_eos", "repetition", "empty", "truncated"]
 Mode = Literal["tiny", "small", "base", "large", "gundam"]
+TokenDtype = Literal["bf16", "int8", "int4"]
+"""How vision tokens are stored: exactly as they are decoded, or in a half or a quarter of the bits."""
 
 
 class Block(Wire):

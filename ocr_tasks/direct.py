@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,9 +13,10 @@ from pydantic import Field
 from ocr_tasks.blobs import BlobStore
 from ocr_tasks.contract import FileName, Kind, Wire, validated
 from ocr_tasks.errors import BlobMissing, InvalidId, InvalidOption, TooLarge, UnsupportedMediaType
-from ocr_tasks.kinds.sources import HTML, AnySource, CallersId, DomSource, NamedSource, Url, UrlSource
+from ocr_tasks.kinds.sources import HTML, AnySource, DomId, DomSource, NamedSource, Url, UrlSource
 from ocr_tasks.media import ACCEPTED, HEAD_BYTES, require_accepted, sniff
 
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 INLINE_BYTES = 256 * 1024
 """How large a document in a message, or a text in a result, may be, in bytes. What is larger goes by its key."""
 
@@ -30,15 +32,13 @@ class DirectSource(Wire):
     inline: Annotated[str | None, Field(alias="bytes", repr=False)] = None
     html: Annotated[str | None, Field(repr=False)] = None
     url: Url | None = None
-    dom_id: CallersId | None = None
+    dom_id: DomId | None = None
     filename: FileName | None = None
 
     def content(self) -> bytes:
         """The document in the message; raises InvalidOption or TooLarge."""
         try:
-            content = (self.html or "").encode() or base64.b64decode(self.inline or "", validate=True)
-        except UnicodeEncodeError:
-            raise InvalidOption("html: it holds halves of characters.", field="html") from None
+            content = html_bytes(self.html or "") or base64.b64decode(self.inline or "", validate=True)
         except (binascii.Error, ValueError):
             raise InvalidOption("bytes: this is not base64.", field="bytes") from None
         if len(content) > INLINE_BYTES:
@@ -115,16 +115,21 @@ def store_source(blobs: BlobStore, given: DirectSource, *, kind: Kind = Kind.OCR
     )
 
 
+MARKUP = (HTML, "text/xml", "image/svg+xml")
+"""What a browser is given as HTML: XHTML begins like XML, and a drawing may stand in a page."""
+
+
 def accepted_type(kind: Kind, head: bytes, filename: str | None) -> str:
     """The media type of a file that a kind takes; raises EmptySource or UnsupportedMediaType."""
-    if kind == Kind.OCR or not head:
-        return require_accepted(head, filename)
     found = sniff(head)
-    if kind == Kind.COMPRESS and found in ACCEPTED:
-        return str(found)
-    if found in (HTML, None):  # HTML need not begin with anything in particular
+    if kind == Kind.OCR or not head or (kind == Kind.COMPRESS and found in ACCEPTED):
+        return require_accepted(head, filename)
+    # HTML need not begin with anything in particular, but it is text.
+    if found in MARKUP or (found is None and (b"\0" not in head or head.startswith(UTF16))):
         return HTML
-    raise UnsupportedMediaType(f"The file looks like {found}; {kind} takes HTML.", value=found)
+    looks = f"looks like {found}" if found else "is of no kind that is known here"
+    others = ", and what can be read" if kind == Kind.COMPRESS else ""
+    raise UnsupportedMediaType(f"The file {looks}; {kind} takes HTML{others}.", value=found)
 
 
 def look_at(blobs: BlobStore, key: str) -> tuple[bytes, int]:
@@ -133,6 +138,21 @@ def look_at(blobs: BlobStore, key: str) -> tuple[bytes, int]:
         return blobs.describe(key, HEAD_BYTES)
     except BlobMissing:
         raise BlobMissing(f"The shared blob store (OCR_BLOB_URL) has nothing under {key}.", value=key) from None
+
+
+def html_source(blobs: BlobStore, html: str, *, dom_id: str | None, limit_bytes: int) -> NamedSource:
+    """A page's text in the blob store, as UTF-8; raises InvalidOption, StorageFull, or TooLarge above `limit_bytes`."""
+    content = html_bytes(html)
+    check_size(len(content), limit_bytes)
+    return NamedSource(blob=blobs.put(content), media_type=HTML, size_bytes=len(content), dom_id=dom_id)
+
+
+def html_bytes(html: str) -> bytes:
+    """A page's text as UTF-8; raises InvalidOption."""
+    try:
+        return html.encode()
+    except UnicodeEncodeError:
+        raise InvalidOption("html: it holds halves of characters.", field="html") from None
 
 
 def check_size(size_bytes: int, limit_bytes: int) -> None:

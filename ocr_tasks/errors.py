@@ -72,6 +72,10 @@ class InvalidId(InvalidRequest):
     code, title = "invalid_id", "The id is not a UUID"
 
 
+class InvalidUrl(InvalidRequest):
+    code, title, status = "invalid_url", "The URL is not one that can be fetched", 422
+
+
 class NotFound(OcrError):
     code, title, status = "not_found", "There is nothing at this address", 404
 
@@ -145,12 +149,34 @@ class PageTooLarge(SourceError):
     code, title = "page_too_large", "A page is larger than allowed"
 
 
+class InvalidVisionTokens(SourceError):
+    """Its extension `reason` is not_vision_tokens, version, header, truncated, damaged, other_model ..."""
+
+    code, title = "invalid_vision_tokens", "The stored vision tokens cannot be used"
+
+
 class ParserDied(SourceError):
     code, title = "parser_died", "The source made its parser crash or run out of time or memory"
 
 
-class PageUnreachable(SourceError):
-    code, title, retryable = "page_unreachable", "The page at this address could not be fetched", True
+class AddressForbidden(SourceError):
+    code, title = "address_forbidden", "The URL leads to an address that may not be reached"
+
+
+class UrlUnreachable(SourceError):
+    code, title = "url_unreachable", "The URL's server could not be reached, or does not speak HTTP"
+
+
+class UrlStatus(SourceError):
+    code, title = "url_status", "The URL's server answered with something other than success"
+
+
+class UrlTimeout(SourceError):
+    code, title = "url_timeout", "The URL's server took too long"
+
+
+class UrlTooLarge(SourceError):
+    code, title = "url_too_large", "What the URL leads to is larger than allowed"
 
 
 class RenderFailed(SourceError):

@@ -27,8 +27,8 @@ SELECTOR = "css="
 
 # Hop-by-hop (RFC 9110, 7.6.1), of the connection or the message's framing, or the browser's own to say.
 REFUSED_HEADERS = frozenset(
-    "connection content-length expect host http2-settings keep-alive te trailer transfer-encoding upgrade via".split()
-)
+    ("connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "upgrade")
+) | {"transfer-encoding", "via"}
 REFUSED_PREFIXES = ("proxy-", "sec-", "access-control-")
 
 
@@ -78,6 +78,8 @@ class RenderOptions(Wire):
         elif wait_for.startswith(SELECTOR):
             if not 0 < len(wait_for.removeprefix(SELECTOR).strip()) <= MAX_SELECTOR:
                 raise ValueError(f"A selector has 1 to {MAX_SELECTOR} characters")
+            if not wait_for.isprintable():
+                raise ValueError("Characters that cannot be printed are not allowed")
         elif wait_for not in EVENTS:
             raise ValueError(f"It is one of {', '.join(EVENTS)}, or css=SELECTOR, or milliseconds")
         return wait_for
@@ -108,8 +110,14 @@ class RenderOptions(Wire):
 
 
 def parse_render_options(given: dict[str, Any]) -> RenderOptions:
-    """Options as a caller gave them (camelCase); raises UnknownField or InvalidOption, naming field, value and limit."""
+    """Options as a caller gave them (camelCase); raises UnknownField or InvalidOption, naming field and value."""
     options = validated(RenderOptions, given)
+    check_viewport(options)
+    return options
+
+
+def check_viewport(options: RenderOptions) -> None:
+    """Raise InvalidOption for a viewport that has too many pixels at its device scale."""
     viewport, scale = options.viewport, options.device_scale_factor
     megapixels = viewport.width * viewport.height * scale * scale / 1e6
     if megapixels > MAX_VIEWPORT_MPX:
@@ -120,4 +128,3 @@ def parse_render_options(given: dict[str, Any]) -> RenderOptions:
             value=scale,
             limit=MAX_VIEWPORT_MPX,
         )
-    return options

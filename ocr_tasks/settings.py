@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ocr_tasks.errors import InvalidUrl
+from ocr_tasks.urls import AllowList
 
 EngineName = Literal["rapid", "deepseek", "endpoint"]
 
@@ -118,6 +123,33 @@ class Settings(BaseSettings):
         description="Default target for text tokens per vision token, for engines that encode.",
     )
 
+    # -- browser
+    browser_path: str | None = Field(
+        None, description="Chromium that renders pages. Unset: `chromium-headless-shell` or `chromium` on PATH."
+    )
+    chromedriver_path: str | None = Field(None, description="`chromedriver` of that Chromium. Unset: the one on PATH.")
+    browser_renders: int = Field(200, gt=0, description="Renders after which a browser is replaced by a new one.")
+    browser_memory_mb: int = Field(
+        3072,
+        ge=512,
+        description="Memory that a browser with all its processes may use, in MiB; a page that takes more fails.",
+    )
+    browser_capture_s: float = Field(
+        60, gt=0, description="Seconds a render may take beyond its own `timeoutMs` before its browser is killed."
+    )
+    browser_max_height: int = Field(
+        30_000, ge=1000, description="CSS pixels of a page's height that a screenshot shows; the rest is cut off."
+    )
+    # -- URLs
+    url_allow: str | None = Field(
+        None,
+        description="Comma-separated `host[:port]` that URLs may lead to whatever their addresses, such as "
+        "`intranet,10.0.0.5:8443,[::1]:8080`: hosts as URLs name them. Without a port: all but the service's own "
+        "(Postgres, Redis, OCR_PORT) and those of other protocols.",
+    )
+    url_timeout_s: float = Field(60, gt=0, description="Seconds that downloading a URL may take, redirects included.")
+    render_max_mb: int = Field(256, gt=0, description="Most that one page may load while it is rendered, in MiB.")
+
     # -- limits
     max_pages: int = Field(
         1000, gt=0, validation_alias=_env("DEEPSEEK_OCR_MAX_PAGES"), description="Pages a job may read."
@@ -129,24 +161,6 @@ class Settings(BaseSettings):
     )
     window_factor: int = Field(4, gt=0, description="Pages a job may have in flight, per page of live engine capacity.")
     range_pages: int = Field(16, gt=0, description="Most pages that one preparing task rasterises.")
-
-    # -- browser
-    browser_path: str | None = Field(
-        None, description="Chromium that renders pages. Unset: `chromium-headless-shell` or `chromium` on PATH."
-    )
-    chromedriver_path: str | None = Field(None, description="`chromedriver` of that Chromium. Unset: the one on PATH.")
-    browser_renders: int = Field(200, gt=0, description="Renders after which a browser is replaced by a new one.")
-    browser_memory_mb: int = Field(
-        3072,
-        ge=512,
-        description="Memory that a browser with all its processes may use, in MiB; a page that makes it use more fails.",
-    )
-    browser_capture_s: float = Field(
-        60, gt=0, description="Seconds a render may take beyond its own `timeoutMs` before its browser is killed."
-    )
-    browser_max_height: int = Field(
-        30_000, ge=1000, description="CSS pixels of a page's height that a screenshot shows; the rest is cut off."
-    )
 
     # -- time
     lease_s: float = Field(30, gt=0, description="Seconds a worker's claim on a page lasts unless renewed.")
@@ -192,6 +206,15 @@ class Settings(BaseSettings):
             raise ValueError("DATABASE_URL must start with postgresql://")
         return f"postgresql://{rest}"
 
+    @field_validator("url_allow")
+    @classmethod
+    def _hosts(cls, hosts: str | None) -> str | None:
+        try:
+            AllowList.parse(hosts)
+        except InvalidUrl as error:
+            raise ValueError(error.detail) from None
+        return hosts
+
     @property
     def broker_url(self) -> str:
         return self.redis_url or f"redis://{self.redis_host}:{self.redis_port}/0"
@@ -205,8 +228,25 @@ class Settings(BaseSettings):
         return self.max_upload_mb * 1024 * 1024
 
     @property
+    def render_max_bytes(self) -> int:
+        return self.render_max_mb * 1024 * 1024
+
+    @property
+    def open_hosts(self) -> AllowList:
+        """What OCR_URL_ALLOW opens."""
+        own = _ports(self.database_url, 5432) | _ports(self.broker_url, 6379) | {self.port}
+        return AllowList.parse(self.url_allow, closed=own)
+
+    @property
     def max_page_pixels(self) -> int:
         return int(self.max_page_mpx * 1_000_000)
+
+
+def _ports(url: str, default: int) -> frozenset[int]:
+    """The ports of a server's URL, which may name several hosts."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    ports = [re.search(r":([0-9]+)$", host) for host in hosts]
+    return frozenset(int(port[1]) if port else default for port in ports)
 
 
 class SettingsError(Exception):

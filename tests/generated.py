@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -104,20 +106,33 @@ class World:
 
 
 def generated(model: Any, family: str, request: Request) -> list[int]:
-    """The new tokens that `generate()` gives for a request alone, EOS included."""
+    """The new tokens that `generate()` gives for a request alone, EOS included; its vision tokens in bfloat16."""
     ids = torch.tensor([request.prompt])
     ban = OfficialBan(len(request.prompt), request.ban)
-    out = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=request.most_new_tokens,
-        do_sample=False,
-        pad_token_id=EOS,
-        logits_processor=LogitsProcessorList([ban]),
-        **pixel_arguments(family, request.page),
-    )
+    with mock.patch.object(model.model, "get_image_features", in_bfloat16(model.model.get_image_features)):
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=request.most_new_tokens,
+            do_sample=False,
+            pad_token_id=EOS,
+            logits_processor=LogitsProcessorList([ban]),
+            **pixel_arguments(family, request.page),
+        )
     new: list[int] = out[0, len(request.prompt) :].tolist()
     return new
+
+
+def in_bfloat16(encoded: Callable[..., Any]) -> Callable[..., Any]:
+    """A model's encoder whose vision tokens are rounded to what a bfloat16 can hold."""
+
+    @functools.wraps(encoded)  # `generate()` looks at the names of its arguments
+    def rounded(*given: Any, **named: Any) -> Any:
+        found = encoded(*given, **named)
+        found.pooler_output = [features.bfloat16().to(features.dtype) for features in found.pooler_output]
+        return found
+
+    return rounded
 
 
 def pixel_arguments(family: str, pixels: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ocr_tasks.settings import Settings, get_settings
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application; gunicorn calls it as `web:create_app()`."""
-    from web import crawls, events, health, intake, jobs, metrics, ocr, problems, responses, stats, traffic
+    from web import crawl, dom, events, health, intake, jobs, metrics, ocr, problems, responses, stats, traffic
     from web.forms import FormRequest
     from web.services import Services
 
@@ -29,6 +29,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(intake.lose_patience)
     problems.register(app)
     responses.register(app)
-    for resource in (ocr, jobs, stats, crawls, events, health, metrics):
-        app.register_blueprint(resource.blueprint)
+    for room in (ocr, stats, dom, crawl, jobs, events, health, metrics):
+        app.register_blueprint(room.blueprint)
     return app

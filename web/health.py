@@ -19,7 +19,16 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/")
 def about() -> Response:
     """What this is."""
-    links = {"submit": "/api/ocr/process", "jobs": "/api/jobs", "health": "/healthz", "readiness": "/readyz"}
+    links = {
+        "submit": "/api/ocr/process",
+        "render": "/api/dom/render",
+        "compress": "/api/dom/compress",
+        "crawl": "/api/crawl",
+        "harvests": "/api/dom",
+        "jobs": "/api/jobs",
+        "health": "/healthz",
+        "readiness": "/readyz",
+    }
     return json_response({"service": "lightdom-ocr", "version": __version__, "links": links})
 
 

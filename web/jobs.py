@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, request
 
-from ocr_tasks.contract import MEDIA_TYPE_OF_FORMAT, Format, OcrOptions, Status, parse_id
+from ocr_tasks.contract import MEDIA_TYPE_OF_FORMAT, Format, Status, parse_id
 from ocr_tasks.errors import Conflict, Gone, InvalidRequest, NotAcceptable, NotFound, NotReady
 from ocr_tasks.jobs.submitting import cancel_job
 from ocr_tasks.jobs.views import get_job, get_job_row, get_page_row, list_jobs, page_view, parse_status
+from ocr_tasks.kinds.options import options_of
 from web.intake import refuse_unknown_query
-from web.paging import cursor, parse_cursor, parse_number
+from web.listing import cursor_asked_for, limit_asked_for, piece
 from web.problems import problem_response
 from web.responses import blob_response, job_response, json_response, wire_response
 from web.services import services
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
-LIST_LIMIT = 200
 CACHED = "private, max-age=3600, immutable"
 # A result as HTML shows the figures of its own job, from here; nothing else is loaded.
 HTML_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
@@ -28,23 +29,16 @@ HTML_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
 def index() -> Response:
     """Jobs, the newest first; `next` is the cursor of the page after this one, or null."""
     refuse_unknown_query("limit", "status", "cursor")
-    limit = parse_number("limit", request.args.get("limit", "50"), LIST_LIMIT)
+    limit = limit_asked_for()
     status = request.args.get("status")
-    after = request.args.get("cursor")
     found = list_jobs(
         services().db,
         limit=limit + 1,
         status=parse_status(status) if status else None,
-        before=parse_cursor(after) if after else None,
+        before=cursor_asked_for(),
     )
-    more = len(found) > limit
-    shown = found[:limit]
-    return json_response(
-        {
-            "jobs": [job.wire() for job in shown],
-            "next": cursor(shown[-1].created_at, shown[-1].id) if more else None,
-        }
-    )
+    shown, following = piece(found, limit)
+    return json_response({"jobs": [job.wire() for job in shown], "next": following})
 
 
 @blueprint.get("/<job_id>")
@@ -83,8 +77,8 @@ def result_response(job_id: UUID, form: Format | None) -> Response:
         raise NotReady(f"The job is {status}; its result is not there yet.", value=status)
     if row["expired_at"] is not None:
         raise Gone(f"The result was kept until {row['expired_at']:%Y-%m-%d} and is gone.")
-    form = form or OcrOptions.model_validate(row["options"]).format
-    stored = row["result"][form]
+    form = form or options_of(row["kind"], row["options"]).result_format
+    stored = _stored_as(form, row["kind"], row["result"])
     response = blob_response(
         services().blobs, stored["blob"], MEDIA_TYPE_OF_FORMAT[form], size_bytes=stored["size_bytes"]
     )
@@ -113,6 +107,20 @@ def page_image(job_id: str, page_no: str) -> Response:
     return response
 
 
+@blueprint.get("/<job_id>/pages/<page_no>/tokens")
+def page_tokens(job_id: str, page_no: str) -> Response:
+    """A page's vision tokens as they are stored."""
+    refuse_unknown_query()
+    row = get_page_row(services().db, parse_id(job_id), _page_no(page_no))
+    if row["status"] in (Status.QUEUED, Status.RUNNING):
+        raise NotReady(f"Page {page_no} is {row['status']}; its vision tokens are not there yet.", value=row["status"])
+    if row["tokens_blob"] is None:
+        raise NotFound(f"Page {page_no} has no vision tokens.", value=page_no)
+    response = blob_response(services().blobs, row["tokens_blob"], "application/octet-stream")
+    response.headers["Cache-Control"] = CACHED
+    return response
+
+
 @blueprint.get("/<job_id>/pages/<page_no>/figures/<figure_no>")
 def page_figure(job_id: str, page_no: str, figure_no: str) -> Response:
     """A picture that was cut out of a page, as the page's markdown shows it."""
@@ -127,6 +135,15 @@ def page_figure(job_id: str, page_no: str, figure_no: str) -> Response:
     response = blob_response(services().blobs, figures[wanted - 1], "image/png")
     response.headers["Cache-Control"] = CACHED
     return response
+
+
+def _stored_as(form: Format, kind: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Where a result lies in a format; raises NotAcceptable for one that its kind of job has not got."""
+    if form not in result:
+        there = ", ".join(sorted(result))
+        raise NotAcceptable(f"format: a {kind} job has no {form}; it has {there}.", field="format", value=str(form))
+    found: dict[str, Any] = result[form]
+    return found
 
 
 def _format(given: str) -> Format:

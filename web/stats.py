@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from ocr_tasks.jobs.analytics import dom_stats
 from ocr_tasks.jobs.statistics import processing_stats
 from web.intake import refuse_unknown_query
-from web.paging import parse_number
+from web.listing import number_asked_for
 from web.responses import wire_response
 from web.services import services
 
@@ -30,4 +30,4 @@ def dom() -> Response:
 
 def _days() -> int:
     refuse_unknown_query("days")
-    return parse_number("days", request.args.get("days", "7"), MOST_DAYS)
+    return number_asked_for("days", 7, MOST_DAYS)

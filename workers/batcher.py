@@ -138,7 +138,7 @@ class Batcher:
         for entry in left + [self._take_out(page) for page in gone]:
             if entry.work.id in late:
                 limit = self.page_timeout_s
-                entry.answer(PageTimeout(f"The page was in the engine for more than {limit:g} s.", limit=limit))
+                entry.fail(PageTimeout(f"The page was in the engine for more than {limit:g} s.", limit=limit))
             else:
                 entry.future.set_exception(Withdrawn())
 
@@ -149,7 +149,7 @@ class Batcher:
             soon = self.waiting.best(self.engine.capacity)
         self.waiting.decode([*admitted, *soon])
         for entry in admitted:
-            if not entry.has_image():
+            if not entry.is_loaded():
                 continue
             entry.admitted_at = time.monotonic()
             if entry.work.alone and not self._marked_alone(entry.work.id, inside=True):
@@ -219,7 +219,7 @@ class Batcher:
         """
         log.warning("out_of_memory", engine=self.engine.name, pages=len(self.inside), capacity=self.engine.capacity)
         if len(self.inside) == 1 and capacity <= 1:
-            self._empty()[0].answer(EngineFailed("The page does not fit into the device's memory, not even alone."))
+            self._empty()[0].fail(EngineFailed("The page does not fit into the device's memory, not even alone."))
         elif self.engine.capacity < capacity:
             self._wait_again(self._empty())
         else:
@@ -228,7 +228,7 @@ class Batcher:
     def _run_again_alone(self, error: Exception) -> None:
         entries = self._empty()
         if len(entries) == 1:
-            entries[0].answer(EngineFailed(f"The engine failed on this page: {type(error).__name__}."))
+            entries[0].fail(EngineFailed(f"The engine failed on this page: {type(error).__name__}."))
         else:
             self._wait_again(entries, alone=True)
 
@@ -244,7 +244,7 @@ class Batcher:
 
     def _resolve(self, done: PageDone) -> None:
         if done.id in self.inside:
-            self._take_out(done.id).answer(done.outcome)
+            self._take_out(done.id).answer(done)
 
     def _rest(self) -> None:
         with self._wake:

@@ -8,6 +8,7 @@ import socket
 import warnings
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import structlog
@@ -16,11 +17,12 @@ from celery.platforms import SecurityWarning
 from celery.worker.consumer import Consumer
 
 from ocr_tasks.app import app
-from ocr_tasks.contract import Priority, engine_queue, prepare_queue
+from ocr_tasks.contract import Priority, browser_queue, engine_queue, prepare_queue
 from ocr_tasks.jobs.reading import end_leases_of
 from ocr_tasks.logs import configure_logs
+from ocr_tasks.rendering import MAX_TIMEOUT_MS
 from ocr_tasks.settings import Settings
-from workers import prepare, tasks
+from workers import entry, prepare, tasks
 from workers.announcer import Announcer
 from workers.devices import DeviceReader
 from workers.engine import Engine
@@ -116,6 +118,25 @@ def run_prepare_worker(settings: Settings, *, children: int | None = None) -> in
     return _run(app, name, [prepare_queue(lane) for lane in Priority], pool="prefork", size=size)
 
 
+def run_browser_worker(settings: Settings, *, children: int = 1) -> int:
+    """Serve the queues of pages to be rendered until told to stop, a browser in each process; the exit status."""
+    app.conf.update(
+        # A browser that takes too long is killed by its own process; this is for that process.
+        task_time_limit=MAX_TIMEOUT_MS / 1000 + settings.browser_capture_s + settings.prepare_timeout_s,
+        worker_max_tasks_per_child=CHILD_TASKS,
+    )
+    import_module("workers.harvesting")  # now, so that a package that is missing is seen before a job comes
+    signals.worker_process_init.connect(lambda **_: configure_logs(settings, worker="browser"), weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: _close_browser(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: prepare.stopping.set(), weak=False)
+    name = f"browser@{socket.gethostname()}"
+    return _run(app, name, [browser_queue(lane) for lane in Priority], pool="prefork", size=children)
+
+
+def _close_browser() -> None:
+    import_module("workers.harvesting").close_browser()
+
+
 def _start_child(settings: Settings, memory_bytes: int) -> None:
     """A parser that wants too much memory fails its page, instead of making the kernel choose a victim."""
     configure_logs(settings, worker="prepare")
@@ -123,6 +144,7 @@ def _start_child(settings: Settings, memory_bytes: int) -> None:
 
 
 def _run(celery: Celery, name: str, queues: list[str], *, pool: str, size: int) -> int:
+    entry.served_queues.update(queues)
     worker = celery.Worker(
         hostname=name,
         queues=queues,

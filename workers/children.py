@@ -15,6 +15,7 @@ from typing import Any
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec is no time for imports
 
 
@@ -98,6 +99,11 @@ def tie_to(parent: int, death_signal: signal.Signals) -> Callable[[], None]:
             os._exit(1)
 
     return tie
+
+
+def become_subreaper() -> None:
+    """From now on orphans among the processes below this one become its children, whose ends it can wait for."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def rotate(log: Path) -> None:

@@ -94,6 +94,17 @@ def prepare(children: int | None) -> None:
 
 
 @worker.command()
+@click.option("--children", type=click.IntRange(min=1), default=1, show_default=True, help="Browsers.")
+def browser(children: int) -> None:
+    """Renders pages of the web in Chromium."""
+    settings = get_settings()
+    configure_logs(settings, worker="browser")
+    from workers.celery_worker import run_browser_worker
+
+    sys.exit(run_browser_worker(settings, children=children))
+
+
+@worker.command()
 def reconcile() -> None:
     """Sends again what a crash left behind; several may run."""
     settings = get_settings()

@@ -8,14 +8,18 @@ from uuid import UUID
 
 import structlog
 
-from ocr_tasks.contract import Format, Status
+from ocr_tasks.contract import Kind, Status
+from ocr_tasks.errors import NotFound
 from ocr_tasks.jobs.finishing import FinishClaim, claim_finish, each_page, end_job, renew_job
 from ocr_tasks.jobs.views import page_view
+from workers.dom_results import DOM_ENDINGS
 from workers.leases import renewed
-from workers.results import ResultFiles, why_none
+from workers.results import Ending, read_document, why_none
 from workers.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+ENDINGS: dict[Kind, Ending] = {Kind.OCR: read_document, **DOM_ENDINGS}
 
 
 def finish_job(runtime: Runtime, job_id: UUID) -> str:
@@ -25,25 +29,28 @@ def finish_job(runtime: Runtime, job_id: UUID) -> str:
     if claim is None:
         return "nothing to do"
     with renewed(lambda: renew_job(runtime.db, job_id, claim.attempt, settings.lease_s), settings.lease_s):
-        if claim.succeeded == 0:
+        status = Status.FAILED if claim.failed and not claim.succeeded else Status.SUCCEEDED
+        if status == Status.FAILED:
             first = page_view(next(iter(each_page(runtime.db, claim.job_id))))
             ended = end_job(runtime.db, claim, Status.FAILED, error=why_none(first, claim.failed))
         else:
-            result = _store_result(runtime, claim)
-            ended = end_job(runtime.db, claim, Status.SUCCEEDED, result=result)
-    outcome = "refused: the claim was lost" if not ended else "succeeded" if claim.succeeded else "failed"
+            try:
+                ended = _succeed(runtime, claim)
+            except NotFound as error:  # what it is about was deleted while it ran
+                status = Status.FAILED
+                ended = end_job(runtime.db, claim, status, error=error.problem())
+    outcome = "refused: the claim was lost" if not ended else str(status)
     log.info("job_ended", outcome=outcome, succeeded=claim.succeeded, failed=claim.failed, took_ms=claim.took_ms)
     return outcome
 
 
-def _store_result(runtime: Runtime, claim: FinishClaim) -> dict[str, dict[str, object]]:
-    """All formats in the blob store: format -> {blob, size_bytes}."""
+def _succeed(runtime: Runtime, claim: FinishClaim) -> bool:
+    """Store the result, in every format that the kind has, and what else the job leaves in the database."""
     with tempfile.TemporaryDirectory(prefix="lightdom-ocr-") as folder:
-        files = ResultFiles(Path(folder))
-        files.write((page_view(row) for row in each_page(runtime.db, claim.job_id)), took_ms=claim.took_ms)
+        files, also = ENDINGS[claim.kind](runtime, claim, Path(folder))
         stored: dict[str, dict[str, object]] = {}
-        for form in Format:
-            with files.path(form).open("rb") as file:
+        for form, path in files.items():
+            with path.open("rb") as file:
                 key, size_bytes = runtime.blobs.put_stream(file)
             stored[form] = {"blob": key, "size_bytes": size_bytes}
-        return stored
+    return end_job(runtime.db, claim, Status.SUCCEEDED, result=stored, also=also)

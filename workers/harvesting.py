@@ -5,15 +5,15 @@ Runs in the browser pool's processes, each with a warm browser and an egress pro
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import structlog
 from PIL import Image
+from pydantic.alias_generators import to_camel
 
 from ocr_tasks.contract import Kind, select_pages
 from ocr_tasks.jobs.harvests import NewHarvest, PageSpan, TextRun
@@ -21,38 +21,51 @@ from ocr_tasks.jobs.inspecting import InspectClaim, Inspected
 from ocr_tasks.kinds.sources import StoredSource
 from ocr_tasks.rendering import RenderOptions
 from workers.runtime import Runtime
-from workers.sources.browser import Browser, Harvest, Html, Source, Url, browser_limits
+from workers.sources.browser import Browser, Harvest, Html, Url, browser_limits
 from workers.sources.cuts import cut_pages
 from workers.sources.egress import Egress
 from workers.sources.proxy import EgressProxy
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 log = structlog.get_logger(__name__)
 
-_of_process: dict[int, Browser] = {}
+
+@dataclass(frozen=True)
+class Kit:
+    """What a process renders with."""
+
+    browser: Browser
+    proxy: EgressProxy
+
+    def close(self) -> None:
+        self.browser.close()
+        self.proxy.close()
 
 
-def the_browser(runtime: Runtime) -> Browser:
-    """This process's browser."""
+_of_process: dict[int, Kit] = {}
+
+
+def kit(runtime: Runtime) -> Kit:
+    """This process's browser, and the proxy in front of it."""
     pid = os.getpid()
     if pid not in _of_process:
-        proxy = EgressProxy(Egress.of(runtime.settings))
-        _of_process[pid] = Browser(browser_limits(runtime.settings), egress=proxy)
-        atexit.register(close_browser)
+        _of_process[pid] = Kit(Browser(browser_limits(runtime.settings)), EgressProxy())
     return _of_process[pid]
 
 
 def close_browser() -> None:
     """End this process's browser, if there is one."""
-    browser = _of_process.pop(os.getpid(), None)
-    if browser is not None:
-        browser.close()
+    if (mine := _of_process.pop(os.getpid(), None)) is not None:
+        mine.close()
 
 
 def harvested(runtime: Runtime, claim: InspectClaim) -> Inspected:
     """Render a job's page and store what it showed; raises what `Browser.render` raises, and TooManyPages."""
     options = claim.options
     assert isinstance(options, RenderOptions)
-    harvest = the_browser(runtime).render(_page_of(runtime, claim.source), options)
+    harvest = _rendered(runtime, claim.source, options)
     new = _stored(runtime, claim, harvest, options)
     source = {"harvestId": str(new.id)}
     log.info("page_rendered", url=new.final_url, pages=len(new.pages), blocked=len(new.blocked), **new.timings)
@@ -62,11 +75,14 @@ def harvested(runtime: Runtime, claim: InspectClaim) -> Inspected:
     return Inspected(len(new.pages), total, source, new)
 
 
-def _page_of(runtime: Runtime, source: StoredSource) -> Source:
-    if source.url is not None:
-        return Url(source.url)
-    assert source.blob is not None
-    return Html(runtime.blobs.get(source.blob).decode("utf-8", "replace"))
+def _rendered(runtime: Runtime, source: StoredSource, options: RenderOptions) -> Harvest:
+    mine, settings = kit(runtime), runtime.settings
+    if source.url is None:
+        assert source.blob is not None
+        page = Html(runtime.blobs.get(source.blob).decode("utf-8", "replace"))
+        return mine.browser.render(page, options)
+    with mine.proxy.open(Egress.of(settings), max_bytes=settings.render_max_bytes) as session:
+        return mine.browser.render(Url(source.url), options, egress=session)
 
 
 def _stored(runtime: Runtime, claim: InspectClaim, harvest: Harvest, options: RenderOptions) -> NewHarvest:
@@ -81,7 +97,7 @@ def _stored(runtime: Runtime, claim: InspectClaim, harvest: Harvest, options: Re
         title=harvest.title or None,
         text=harvest.text,
         text_runs=tuple(TextRun(text=run.text, box=run.box) for run in harvest.runs),
-        frames=[asdict(frame) for frame in harvest.frames],
+        frames=[_wire(frame) for frame in harvest.frames],
         dom_blob=runtime.blobs.put(dom),
         dom_bytes=len(dom),
         image_blob=runtime.blobs.put(harvest.image),
@@ -90,14 +106,18 @@ def _stored(runtime: Runtime, claim: InspectClaim, harvest: Harvest, options: Re
         width=harvest.width,
         height=harvest.height,
         device_scale=harvest.device_scale,
-        clip=asdict(harvest.clip) if harvest.clip else None,
+        clip=_wire(harvest.clip) if harvest.clip else None,
         settled=harvest.settled,
         pages=_spans(harvest),
         options=_shown(options),
-        timings=asdict(harvest.timings),
-        blocked=[asdict(one) for one in harvest.blocked],
+        timings=_wire(harvest.timings),
+        blocked=[_wire(one) for one in harvest.blocked],
         browser=harvest.browser,
     )
+
+
+def _wire(value: DataclassInstance) -> dict[str, Any]:
+    return {to_camel(name): field for name, field in asdict(value).items()}
 
 
 def _spans(harvest: Harvest) -> tuple[PageSpan, ...]:

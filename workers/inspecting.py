@@ -9,7 +9,7 @@ import structlog
 from pydantic import SecretStr
 
 from ocr_tasks.contract import Kind, select_pages
-from ocr_tasks.errors import OcrError, ServiceUnavailable, StorageFull
+from ocr_tasks.errors import InvalidOption, OcrError, ServiceUnavailable, StorageFull
 from ocr_tasks.jobs.compressions import newest_compression
 from ocr_tasks.jobs.finishing import renew_job
 from ocr_tasks.jobs.harvests import find_harvest
@@ -19,8 +19,10 @@ from ocr_tasks.jobs.inspecting import (
     claim_inspect,
     fail_inspect,
     give_back_inspect,
+    replace_source,
     set_pages,
 )
+from ocr_tasks.kinds.options import TokenOptions
 from ocr_tasks.kinds.sources import StoredSource, entry_route
 from workers.leases import renewed
 from workers.prepare import stopping
@@ -39,6 +41,8 @@ def inspect_job(runtime: Runtime, job_id: UUID, password: SecretStr | None = Non
         return "nothing to do"
     with renewed(lambda: renew_job(runtime.db, job_id, claim.attempt, settings.lease_s), settings.lease_s):
         try:
+            if claim.source.is_fetched(claim.kind):
+                return _passed_on(runtime, claim, password)
             found = inspected(runtime, claim, password)
         except (ServiceUnavailable, StorageFull) as error:
             return _given_back(runtime, claim, password, error)
@@ -56,31 +60,28 @@ def inspect_job(runtime: Runtime, job_id: UUID, password: SecretStr | None = Non
 def inspected(runtime: Runtime, claim: InspectClaim, password: SecretStr | None) -> Inspected:
     """Look into a source; raises what its parser, the browser or the web raises, and TooManyPages."""
     source = claim.source
-    if source.needs_browser(claim.kind):
+    if source.is_rendered(claim.kind):
         from workers.harvesting import harvested  # only the browser pool has the browser's packages
 
         return harvested(runtime, claim)
     if claim.kind == Kind.DECOMPRESS:
         return _of_stored_tokens(runtime, claim)
-    if source.url is not None:
-        from workers.fetching import fetched
-
-        found = fetched(runtime, source)
-        return _of_file(runtime, claim, source.model_copy(update=found), password, found)
-    if source.blob is None:
-        return _of_harvest(runtime, claim)
-    return _of_file(runtime, claim, source, password, {})
+    return _of_file(runtime, claim, password) if source.blob else _of_harvest(runtime, claim)
 
 
-def _of_file(
-    runtime: Runtime, claim: InspectClaim, source: StoredSource, password: SecretStr | None, known: dict[str, object]
-) -> Inspected:
-    """Raises TooManyPages, SourceError, InvalidPageRange. known: fields of the source that go into its row."""
+def _of_file(runtime: Runtime, claim: InspectClaim, password: SecretStr | None) -> Inspected:
+    """Raises TooManyPages, SourceError, InvalidPageRange, InvalidOption."""
+    source, fields = claim.source, dict[str, str]()
+    if isinstance(claim.options, TokenOptions) and claim.options.min_quality is not None:
+        raise InvalidOption(
+            "minQuality: only of a rendered page is it known what stands on it; of a file, nobody can say.",
+            field="minQuality",
+            value=claim.options.min_quality,
+        )
     limits = limits_of(runtime.settings)
     word = password.get_secret_value() if password else None
     assert source.blob is not None
     assert source.media_type is not None
-    fields = StoredSource.model_validate(known).model_dump(by_alias=True, exclude_none=True)
     with runtime.blobs.as_path(source.blob) as path:
         source_pages = inspect(path, source.media_type, limits=limits, password=word)
         total = len(select_pages(claim.options.page_range, source_pages, limit=runtime.settings.max_pages))
@@ -108,6 +109,17 @@ def _of_stored_tokens(runtime: Runtime, claim: InspectClaim) -> Inspected:
     assert claim.source.dom_id is not None
     rows = newest_compression(runtime.db, claim.source.dom_id)
     return Inspected(len(rows), len(rows), {"compressedBy": str(rows[0]["job_id"])})
+
+
+def _passed_on(runtime: Runtime, claim: InspectClaim, password: SecretStr | None) -> str:
+    """Fetch a file of the web, and let the pool look into it that is made for that."""
+    from workers.fetching import fetched
+
+    source = StoredSource.model_validate(claim.source.model_dump() | fetched(runtime, claim.source))
+    if not replace_source(runtime.db, claim, source):
+        return "refused: the claim was lost"
+    runtime.dispatch.entry(claim.job_id, entry_route(claim.kind, source, claim.options.priority), password)
+    return f"fetched {source.size_bytes} bytes"
 
 
 def _given_back(runtime: Runtime, claim: InspectClaim, password: SecretStr | None, error: OcrError) -> str:

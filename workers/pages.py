@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from uuid import UUID
@@ -12,11 +13,15 @@ from PIL import Image
 
 from ocr_tasks.contract import PageResult
 from ocr_tasks.errors import BlobMissing, OcrError, ServiceUnavailable, StorageFull
+from ocr_tasks.jobs.compressions import stored_tokens
 from ocr_tasks.jobs.reading import PageClaim, claim_page, fail_page, give_back_page, succeed_page
-from workers.batcher import Answer, Withdrawn
+from ocr_tasks.kinds.options import TokenOptions
+from workers.batcher import Withdrawn
+from workers.encoding import Worked, worked_on
 from workers.engine import PageWork, WorkId
 from workers.figures import completed_links, cut_out
 from workers.node import Node
+from workers.visual import VisionTokens, unpack
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +52,10 @@ def _read(node: Node, claim: PageClaim) -> Outcome:
     work_id = WorkId(claim.job_id, claim.page_no, claim.attempt)
     with node.leases.holding(work_id):
         try:
-            answer = node.batcher.submit(_work(node, claim, work_id)).result()
-            figure_blobs = _store_figures(node, claim, answer.outcome)
+            worked = worked_on(
+                _work(node, claim, work_id), claim.options, lambda work: node.batcher.submit(work).result()
+            )
+            left = _left_behind(node, claim, worked)
         except Withdrawn:
             return _give_back(node, claim)
         except (ServiceUnavailable, StorageFull) as error:
@@ -56,25 +63,29 @@ def _read(node: Node, claim: PageClaim) -> Outcome:
             log.warning("page_given_back", error=error.detail)
             give_back_page(node.runtime.db, claim)
             return Outcome.GIVEN_BACK
-        except BlobMissing as error:
+        except OcrError as error:  # what it is to be worked on from is not there, or is not what it should be
             return _fail(node, claim, error, charge=False)
-        return _store(node, claim, answer, figure_blobs)
+        return _store(node, claim, worked, left)
 
 
 def _work(node: Node, claim: PageClaim, work_id: WorkId) -> PageWork:
+    options = claim.options
     return PageWork(
         id=work_id,
-        load=partial(_load, node, claim.image_blob or ""),
-        options=claim.options.reading(),
-        operations=claim.options.operations(),
+        load=partial(_load_image, node, claim) if claim.compression_id is None else partial(_load_tokens, node, claim),
+        options=options.reading(),
+        operations=options.operations(),
         priority=claim.priority,
         alone=claim.alone,
+        source_text=claim.source_text,
+        stored_as=options.dtype if isinstance(options, TokenOptions) else "int8",
     )
 
 
-def _load(node: Node, image_blob: str) -> Image.Image:
+def _load_image(node: Node, claim: PageClaim) -> Image.Image:
     """A page's image, decoded; raises BlobMissing or ServiceUnavailable."""
-    content = node.runtime.blobs.get(image_blob)
+    assert claim.image_blob is not None
+    content = node.runtime.blobs.get(claim.image_blob)
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
@@ -83,28 +94,51 @@ def _load(node: Node, image_blob: str) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _store_figures(node: Node, claim: PageClaim, outcome: PageResult | OcrError) -> list[str]:
-    """Keys of a result's figures, cut out and stored before it is: if it is refused, the collector takes them.
+def _load_tokens(node: Node, claim: PageClaim) -> VisionTokens:
+    """A page's vision tokens; raises NotFound, InvalidVisionTokens or ServiceUnavailable."""
+    assert claim.compression_id is not None
+    return unpack(stored_tokens(node.runtime.db, claim.compression_id))
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """Keys of what a page has in the blob store."""
+
+    figures: list[str]
+    tokens: str | None
+
+
+def _left_behind(node: Node, claim: PageClaim, worked: Worked) -> LeftBehind:
+    """Store a page's figures and vision tokens before its result: if that is refused, the collector takes them.
 
     Raises what an engine ended a page with when that was not the page's fault.
     """
+    outcome, blobs = worked.answer.outcome, node.runtime.blobs
     if isinstance(outcome, ServiceUnavailable):
         raise outcome
-    if not isinstance(outcome, PageResult) or not outcome.figures:
-        return []
-    page = _load(node, claim.image_blob or "")
-    return [node.runtime.blobs.put(content) for content in cut_out(page, outcome.figures)]
+    if not isinstance(outcome, PageResult):
+        return LeftBehind([], None)
+    figures = []
+    if outcome.figures and claim.image_blob is not None:
+        figures = [blobs.put(content) for content in cut_out(_load_image(node, claim), outcome.figures)]
+    return LeftBehind(figures, blobs.put(worked.container) if worked.container else None)
 
 
-def _store(node: Node, claim: PageClaim, answer: Answer, figure_blobs: list[str]) -> Outcome:
+def _store(node: Node, claim: PageClaim, worked: Worked, left: LeftBehind) -> Outcome:
+    answer = worked.answer
     if isinstance(answer.outcome, PageResult):
         queue_ms = claim.waited_ms + answer.waited_ms
-        links = completed_links(answer.outcome.markdown, claim.job_id, claim.page_no, len(figure_blobs))
+        links = completed_links(answer.outcome.markdown, claim.job_id, claim.page_no, len(left.figures))
+        known = answer.source_text_tokens
+        text_tokens = answer.outcome.text_tokens if known is None else known
         progress = succeed_page(
             node.runtime.db,
             claim,
-            answer.outcome.model_copy(update={"markdown": links}),
-            figure_blobs=figure_blobs,
+            answer.outcome.model_copy(update={"markdown": links, "text_tokens": text_tokens}),
+            figure_blobs=left.figures,
+            tokens_blob=left.tokens,
+            tokens=worked.stored,
+            quality=worked.quality,
             engine=node.engine.name,
             revision=node.engine.revision,
             queue_ms=queue_ms,

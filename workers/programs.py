@@ -34,7 +34,7 @@ def service_programs(layout: Layout) -> list[Program]:
     commands = {
         "web": [*python, "gunicorn", *_gunicorn_words(layout), "web:create_app()"],
         "engine": [*python, "ocr_tasks.cli", "worker", engine],
-        **{name: [*python, "ocr_tasks.cli", "worker", name] for name in ("prepare", "reconcile")},
+        **{name: [*python, "ocr_tasks.cli", "worker", name] for name in ("prepare", "browser", "reconcile")},
         "flower": [*python, "celery", "-A", "ocr_tasks.app", "flower", *_flower_words(layout)],
     }
     return [

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from ocr_tasks.contract import Format
 from ocr_tasks.errors import NoPageRead, Problem
-from ocr_tasks.jobs.views import PageView
+from ocr_tasks.jobs.finishing import FinishClaim, each_page
+from ocr_tasks.jobs.views import PageView, page_view
 from workers.safehtml import safe_html
+
+if TYPE_CHECKING:
+    from workers.runtime import Runtime
 
 HTML_HEAD = """<!doctype html>
 <html>
@@ -29,6 +34,36 @@ img { max-width: 100%; }
 </head>
 <body>
 """
+
+
+Files = dict[Format, Path]
+"""A job's result: for each format that it has, the file."""
+
+Also = Callable[[Any], None]
+"""Writes further rows with a connection, in the transaction that ends the job."""
+
+Ending = Callable[["Runtime", FinishClaim, Path], tuple[Files, Also | None]]
+"""How a kind's pages become its result, in a folder."""
+
+
+def read_document(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[Files, Also | None]:
+    """`ocr`: what was read, in every format."""
+    files = ResultFiles(folder)
+    keys: list[str | None] = []
+
+    def pages() -> Iterator[PageView]:
+        for row in each_page(runtime.db, claim.job_id):
+            keys.append(row["tokens_blob"])
+            yield page_view(row)
+
+    files.write(pages(), took_ms=claim.took_ms, visual_tokens=lambda: _only_tokens(runtime, keys))
+    return {form: files.path(form) for form in Format}, None
+
+
+def _only_tokens(runtime: Runtime, keys: Sequence[str | None]) -> str | None:
+    """The vision tokens of a document of one page, in base64; those of several are fetched page by page."""
+    key = keys[0] if len(keys) == 1 else None
+    return base64.b64encode(runtime.blobs.get(key)).decode() if key else None
 
 
 @dataclass
@@ -62,8 +97,13 @@ class ResultFiles:
     def path(self, form: Format) -> Path:
         return self.folder / str(form)
 
-    def write(self, pages: Iterable[PageView], *, took_ms: int) -> None:
-        """Write all formats. Only succeeded pages have text; a failed one keeps its place."""
+    def write(
+        self, pages: Iterable[PageView], *, took_ms: int, visual_tokens: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """Write all formats. Only succeeded pages have text; a failed one keeps its place.
+
+        visual_tokens: asked once all pages are written.
+        """
         with (
             self._open(Format.JSON) as as_json,
             self._open(Format.MARKDOWN) as markdown,
@@ -81,12 +121,17 @@ class ResultFiles:
             markdown.write("\n")
             html.write("</body>\n</html>\n")
         with self.path(Format.JSON).open("a", encoding="utf-8") as as_json:
-            self._end_json(as_json, took_ms)
+            self._end_json(as_json, took_ms, visual_tokens())
 
-    def _end_json(self, file: IO[str], took_ms: int) -> None:
+    def _end_json(self, file: IO[str], took_ms: int, visual_tokens: str | None) -> None:
         ratio = self.totals.compression_ratio
         markdown = self.path(Format.MARKDOWN).read_text(encoding="utf-8")
-        data = {"markdown": markdown, "compressionRatio": ratio, "processingTime": took_ms, "visualTokens": None}
+        data = {
+            "markdown": markdown,
+            "compressionRatio": ratio,
+            "processingTime": took_ms,
+            "visualTokens": visual_tokens,
+        }
         metadata = {
             "compressionRatio": ratio,
             "processingTime": took_ms,

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from ocr_tasks.contract import PageResult, Priority
 from ocr_tasks.errors import OcrError
-from workers.engine import PageWork, WorkId
+from workers.engine import PageDone, PageWork, WorkId
 from workers.fairness import FairTags
+from workers.visual import VisionTokens
 
 LANES = {Priority.INTERACTIVE: 0, Priority.BULK: 1}
 DECODERS = 2  # images are decoded beside the engine; Pillow lets go of the interpreter meanwhile
@@ -24,10 +25,12 @@ class Withdrawn(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A page as the engine left it; `waited_ms` counts from its submission to its admission."""
+    """A page as the engine left it (see PageDone); `waited_ms` counts from its submission to its admission."""
 
     outcome: PageResult | OcrError
     waited_ms: int
+    tokens: VisionTokens | None = None
+    source_text_tokens: int | None = None
 
 
 @dataclass
@@ -44,12 +47,17 @@ class Entry:
     def __lt__(self, other: Entry) -> bool:
         return self.rank < other.rank
 
-    def answer(self, outcome: PageResult | OcrError) -> None:
+    def answer(self, done: PageDone) -> None:
         """It has been in the engine, and this came of it."""
-        self.future.set_result(Answer(outcome, int((self.admitted_at - self.submitted_at) * 1000)))
+        waited_ms = int((self.admitted_at - self.submitted_at) * 1000)
+        self.future.set_result(Answer(done.outcome, waited_ms, done.tokens, done.source_text_tokens))
 
-    def has_image(self) -> bool:
-        """Wait for its image; one that cannot be had ends the page, not the node."""
+    def fail(self, error: OcrError) -> None:
+        """It has been in the engine, and nothing came of it."""
+        self.answer(PageDone(self.work.id, error))
+
+    def is_loaded(self) -> bool:
+        """Wait for its image or vision tokens; a page that has none ends, and the node does not."""
         assert self.decoded is not None
         error = self.decoded.exception()
         if error is not None:
@@ -109,11 +117,11 @@ class WaitingList:
     def decode(self, entries: Iterable[Entry]) -> None:
         """Have the images of entries decoded, in this order; needs no lock."""
         for entry in entries:
-            entry.decoded = entry.decoded or self._decoders.submit(_image_of, entry.work)
+            entry.decoded = entry.decoded or self._decoders.submit(_load, entry.work)
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
 
 
-def _image_of(work: PageWork) -> object:
-    return work.image
+def _load(work: PageWork) -> object:
+    return work.loaded

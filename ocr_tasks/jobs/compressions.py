@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, text
 from ocr_tasks.contract import Wire
 from ocr_tasks.errors import NotFound
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.jobs.harvests import uuid_of
 
 
 def ratio_of_tokens(text_tokens: int | None, vision_tokens: int | None) -> float | None:
@@ -32,10 +33,12 @@ def ratio_of_bytes(stored_bytes: int, source_bytes: int) -> float:
 class NewCompression:
     """A page's vision tokens, to be stored; see dom_visual_compressions in schema.sql."""
 
+    id: UUID
     dom_id: str
     harvest_id: UUID | None
     page_no: int
-    visual_tokens: bytes
+    tokens_blob: str
+    compressed_size: int
     format: str
     mode: str
     model: str
@@ -48,27 +51,47 @@ class NewCompression:
     height: int
     offset_y: int | None
     metadata: dict[str, Any]
+    created_at: datetime
+
+    def view(self) -> CompressionView:
+        """As it goes over the wire."""
+        known = {name: value for name, value in vars(self).items() if name in CompressionView.model_fields}
+        return CompressionView(
+            **known,
+            compression_ratio=ratio_of_tokens(self.text_tokens, self.vision_tokens),
+            byte_ratio=ratio_of_bytes(self.compressed_size, self.original_size),
+        )
 
 
 INSERT = """
 INSERT INTO dom_visual_compressions
-       (dom_id, harvest_id, job_id, page_no, visual_tokens, format, mode, model, revision, vision_tokens, text_tokens,
-        compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y, metadata)
-VALUES (:dom_id, :harvest_id, :job_id, :page_no, :visual_tokens, :format, :mode, :model, :revision, :vision_tokens,
+       (id, dom_id, harvest_id, job_id, page_no, visual_tokens, format, mode, model, revision, vision_tokens, text_tokens,
+        compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y, metadata,
+        created_at)
+VALUES (:id, :dom_id, :harvest_id, :job_id, :page_no, :visual_tokens, :format, :mode, :model, :revision, :vision_tokens,
         :text_tokens, :compression_ratio, :original_size, :compressed_size, :byte_ratio, :quality, :width, :height,
-        :offset_y, :metadata)
+        :offset_y, :metadata, :created_at)
 """
 
 
-def insert_compressions(connection: Connection, job_id: UUID, pages: Iterable[NewCompression]) -> None:
-    """Add a job's pages, one after the other, in the transaction that ends it."""
+def insert_compressions(
+    connection: Connection, job_id: UUID, pages: Sequence[NewCompression], load: Callable[[str], bytes]
+) -> None:
+    """Add a job's pages in the transaction that ends it. load: the bytes under a blob's key, one page at a time.
+
+    Raises NotFound when their harvest was deleted meanwhile; from here on it cannot be, until they are there.
+    """
+    for harvest_id in {page.harvest_id for page in pages} - {None}:
+        kept = connection.execute(text("SELECT id FROM dom_harvests WHERE id = :id FOR KEY SHARE"), {"id": harvest_id})
+        if kept.first() is None:
+            raise NotFound(f"The harvest {harvest_id} was deleted.", value=str(harvest_id))
     for page in pages:
-        stored_bytes = len(page.visual_tokens)
+        view = page.view()
         values = vars(page) | {
             "job_id": job_id,
-            "compression_ratio": ratio_of_tokens(page.text_tokens, page.vision_tokens),
-            "compressed_size": stored_bytes,
-            "byte_ratio": ratio_of_bytes(stored_bytes, page.original_size),
+            "visual_tokens": load(page.tokens_blob),
+            "compression_ratio": view.compression_ratio,
+            "byte_ratio": view.byte_ratio,
             "metadata": json.dumps(page.metadata),
         }
         connection.execute(text(INSERT), values)
@@ -118,9 +141,10 @@ def newest_compression(db: Database, dom_id: str) -> Sequence[RowMapping]:
     newest = db.one(
         """
         SELECT job_id FROM dom_visual_compressions
-         WHERE dom_id = :dom OR cast(harvest_id AS text) = :dom ORDER BY created_at DESC, page_no LIMIT 1
+         WHERE dom_id = :dom OR harvest_id = cast(:id AS uuid) ORDER BY created_at DESC, page_no LIMIT 1
         """,
         dom=dom_id,
+        id=uuid_of(dom_id),
     )
     if newest is None:
         raise NotFound(f"No vision tokens are stored under {dom_id[:80]!r}; compress it first.", value=dom_id[:80])

@@ -17,6 +17,7 @@ from ocr_tasks.settings import Settings
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+Row = RowMapping
 
 
 class Database:

@@ -30,6 +30,7 @@ class FinishClaim:
     options: JobOptions
     succeeded: int
     failed: int
+    source_pages: int | None
     took_ms: int
 
 
@@ -39,7 +40,7 @@ def claim_finish(db: Database, job_id: UUID, lease_s: float) -> FinishClaim | No
         """
         UPDATE jobs SET attempt = attempt + 1, lease_until = now() + make_interval(secs => :lease)
          WHERE id = :job AND status = 'finishing' AND (lease_until IS NULL OR lease_until < now())
-        RETURNING id, kind, attempt, source, options, pages_succeeded, pages_failed,
+        RETURNING id, kind, attempt, source, options, source_pages, pages_succeeded, pages_failed,
                   cast(extract(epoch FROM now() - started_at) * 1000 AS bigint) AS took_ms
         """,
         job=job_id,
@@ -55,6 +56,7 @@ def claim_finish(db: Database, job_id: UUID, lease_s: float) -> FinishClaim | No
         options=options_of(row["kind"], row["options"]),
         succeeded=row["pages_succeeded"],
         failed=row["pages_failed"],
+        source_pages=row["source_pages"],
         took_ms=row["took_ms"],
     )
 

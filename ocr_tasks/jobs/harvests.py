@@ -128,7 +128,7 @@ def harvest_view(row: RowMapping) -> HarvestView:
     return HarvestView(**{name: row[name] for name in HarvestView.model_fields if name != "links"}, links=_links(row))
 
 
-def _summary(row: RowMapping) -> HarvestSummary:
+def harvest_summary(row: RowMapping) -> HarvestSummary:
     names = [name for name in HarvestSummary.model_fields if name != "links"]
     return HarvestSummary(**{name: row[name] for name in names}, links=_links(row))
 
@@ -138,13 +138,14 @@ def _links(row: RowMapping) -> HarvestLinks:
     return HarvestLinks(self=base, image=f"{base}/image", html=f"{base}/html")
 
 
+SUMMARY = ", ".join(name for name in HarvestSummary.model_fields if name != "links")
 NEWEST = "SELECT * FROM dom_harvests WHERE dom_id = :dom ORDER BY created_at DESC, id DESC LIMIT 1"
 
 
 def find_harvest(db: Database, dom_id: str) -> RowMapping:
     """The newest harvest under a dom_id, or the harvest of this id; raises NotFound."""
     row = db.one(NEWEST, dom=dom_id)
-    if row is None and (wanted := _uuid(dom_id)):
+    if row is None and (wanted := uuid_of(dom_id)):
         row = db.one("SELECT * FROM dom_harvests WHERE id = :id", id=wanted)
     if row is None:
         raise NotFound(f"There is no harvest {dom_id[:80]!r}.", value=dom_id[:80])
@@ -172,8 +173,8 @@ def list_harvests(
     before: (created_at, id) of the last one already seen.
     """
     rows: Sequence[RowMapping] = db.all(
-        """
-        SELECT * FROM dom_harvests
+        f"""
+        SELECT {SUMMARY} FROM dom_harvests
          WHERE (cast(:url AS text) IS NULL OR url = :url)
            AND (cast(:words AS text) IS NULL OR
                 to_tsvector('simple', coalesce(title, '') || ' ' || left(text, 100000))
@@ -187,15 +188,35 @@ def list_harvests(
         id=before and before[1],
         limit=limit,
     )
-    return [_summary(row) for row in rows]
+    return [harvest_summary(row) for row in rows]
 
 
-def delete_harvest(db: Database, harvest_id: UUID) -> None:
-    """Forget a harvest, with its vision tokens; its bytes go once nobody refers to them."""
-    db.execute("DELETE FROM dom_harvests WHERE id = :id", id=harvest_id)
+def delete_harvests(db: Database, dom_id: str) -> None:
+    """Forget all that is stored under a dom_id, or the harvest of this id, with its vision tokens; raises NotFound.
+
+    Its bytes go once nobody refers to them.
+    """
+    known = {"dom": dom_id, "id": uuid_of(dom_id)}
+
+    def delete(connection: Connection) -> None:
+        for table in ("dom_harvests", "dom_visual_compressions"):
+            own = "OR id = cast(:id AS uuid)" if table == "dom_harvests" else ""
+            connection.execute(text(f"DELETE FROM {table} WHERE dom_id = :dom {own}"), known)
+
+    found = db.one(
+        """
+        SELECT EXISTS (SELECT FROM dom_harvests WHERE dom_id = :dom OR id = cast(:id AS uuid))
+            OR EXISTS (SELECT FROM dom_visual_compressions WHERE dom_id = :dom) AS there
+        """,
+        **known,
+    )
+    if not (found and found["there"]):
+        raise NotFound(f"Nothing is stored under {dom_id[:80]!r}.", value=dom_id[:80])
+    db.run(delete)
 
 
-def _uuid(given: str) -> UUID | None:
+def uuid_of(given: str) -> UUID | None:
+    """A text as an id, if it is one."""
     try:
         return UUID(given)
     except ValueError:

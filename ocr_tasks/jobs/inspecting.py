@@ -87,6 +87,19 @@ def set_pages(db: Database, claim: InspectClaim, found: Inspected) -> Progress |
     return progress_of(row) if row else None
 
 
+def replace_source(db: Database, claim: InspectClaim, source: StoredSource) -> bool:
+    """More is known of a source: put its job back in the queue, for whoever can go on with it."""
+    return db.changes_one(
+        """
+        UPDATE jobs SET status = 'queued', lease_until = NULL, sent_at = now(), source = cast(:source AS jsonb)
+         WHERE id = :job AND status = 'preparing' AND attempt = :attempt
+        """,
+        job=claim.job_id,
+        attempt=claim.attempt,
+        source=source.model_dump_json(by_alias=True, exclude_none=True),
+    )
+
+
 def give_back_inspect(db: Database, claim: InspectClaim) -> bool:
     """Put a job back in its queue, uncharged: the blob store is not reachable, say."""
     return db.changes_one(

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from ocr_tasks.contract import PageResult, Priority
+from ocr_tasks.contract import PageResult, Priority, Wire
 from ocr_tasks.errors import OcrError
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.progress import PROGRESS, Progress, progress_of
 from ocr_tasks.kinds.options import JobOptions, options_of
 
 
-@dataclass(frozen=True)
-class StoredTokens:
-    """Vision tokens in the blob store; quality: of what they decode to, 0 to 1, if that was looked at."""
+class StoredTokens(Wire):
+    """Vision tokens of a page in the blob store: which, of which model, and in how many bytes."""
 
-    blob: str
     dtype: str
-    quality: float | None = None
+    model: str
+    revision: str
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ UPDATE jobs SET {counter} = {counter} + 1,
 SUCCEED = FINISH.format(
     changes="""status = 'succeeded', isolation = 'none', error = NULL, text = :text, markdown = :markdown,
            blocks = :blocks, figure_blobs = :figure_blobs, flags = :flags,
-           vision_tokens = :vision_tokens, text_tokens = :text_tokens, tokens_blob = :tokens_blob, dtype = :dtype,
+           vision_tokens = :vision_tokens, text_tokens = :text_tokens, tokens_blob = :tokens_blob, tokens = :tokens,
            quality = :quality,
            engine = :engine, revision = :revision, mode = :mode, retried_from = :retried_from,
            queue_ms = :queue_ms, inference_ms = :inference_ms""",
@@ -135,7 +135,9 @@ def succeed_page(
     revision: str,
     queue_ms: int,
     figure_blobs: Sequence[str] = (),
+    tokens_blob: str | None = None,
     tokens: StoredTokens | None = None,
+    quality: float | None = None,
 ) -> Progress | None:
     """Store a page's result and count it, in one statement; None when the claim was lost or the job is over."""
     row = db.one(
@@ -150,9 +152,9 @@ def succeed_page(
         flags=list(result.flags),
         vision_tokens=result.vision_tokens,
         text_tokens=result.text_tokens,
-        tokens_blob=tokens and tokens.blob,
-        dtype=tokens and tokens.dtype,
-        quality=tokens and tokens.quality,
+        tokens_blob=tokens_blob,
+        tokens=tokens and tokens.model_dump_json(by_alias=True),
+        quality=quality,
         mode=result.mode,
         retried_from=result.retried_from,
         inference_ms=result.inference_ms,

@@ -110,10 +110,12 @@ def job_view(row: RowMapping) -> JobView:
 
 def page_view(row: RowMapping) -> PageView:
     """The wire form of a row of `pages`."""
-    names = [name for name in PageView.model_fields if name != "compression_ratio"]
+    names = [name for name in PageView.model_fields if name not in ("compression_ratio", "dtype")]
     vision, text = row["vision_tokens"], row["text_tokens"]
     ratio = round(text / vision, 2) if vision and text is not None else None
-    return PageView(**{name: row[name] for name in names}, compression_ratio=ratio)
+    return PageView(
+        **{name: row[name] for name in names}, compression_ratio=ratio, dtype=(row["tokens"] or {}).get("dtype")
+    )
 
 
 def get_job_row(db: Database, job_id: UUID) -> RowMapping:

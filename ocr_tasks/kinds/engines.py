@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocr_tasks.contract import ENGINE_OPERATIONS, OcrOptions
 from ocr_tasks.errors import OperationUnavailable
-from ocr_tasks.kinds.options import CrawlOptions, JobOptions
+from ocr_tasks.kinds.options import CrawlOptions, DecompressOptions, JobOptions, TokenOptions
 from ocr_tasks.settings import Settings
 
 
@@ -16,13 +16,20 @@ def check_operations(engine: str, options: JobOptions) -> None:
         return
     able = [name for name, operations in ENGINE_OPERATIONS.items() if wanted <= operations]
     advice = f"Set OCR_ENGINE={' or '.join(able)}." if able else "No engine of this version can."
-    ours = isinstance(options, OcrOptions)
+    what, field = _needing(options)
     raise OperationUnavailable(
-        f"{'`compression`' if ours else 'This'} needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, "
-        f"which cannot. {advice}",
-        field="compression" if ours else None,
-        value=True if ours else str(min(missing)),
+        f"{what} needs an engine that can {min(missing)}; OCR_ENGINE is {engine!r}, which cannot. {advice}",
+        **({"field": field, "value": True} if field else {"value": str(min(missing))}),
     )
+
+
+def _needing(options: JobOptions) -> tuple[str, str | None]:
+    """What asks for the operations of a job, for people, and the option that does if it is one."""
+    if isinstance(options, OcrOptions):
+        return "`compression`", "compression"
+    if isinstance(options, CrawlOptions):
+        return "`compress`", "compress"
+    return ("Decompressing" if isinstance(options, DecompressOptions) else "Compressing"), None
 
 
 def settled(settings: Settings, options: JobOptions) -> tuple[str, JobOptions]:
@@ -31,5 +38,8 @@ def settled(settings: Settings, options: JobOptions) -> tuple[str, JobOptions]:
         able = ENGINE_OPERATIONS[settings.engine]
         chosen = options.model_copy(update={"compress": True})
         options = chosen if chosen.operations() <= able else options.model_copy(update={"compress": False})
+    if isinstance(options, TokenOptions) and options.mode == "auto" and options.min_quality is None:
+        ratio = options.compression_ratio or settings.compression_ratio
+        options = options.model_copy(update={"compression_ratio": ratio})
     check_operations(settings.engine, options)
     return settings.engine, options

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ocr_tasks.contract import Format, Kind, OcrOptions, Operation, Priority, Wire, page_spans, validated
 from ocr_tasks.kinds.sources import CallersId
-from ocr_tasks.rendering import RenderOptions
+from ocr_tasks.rendering import RenderOptions, check_viewport
 
 ModeOption = Literal["tiny", "small", "base", "large", "gundam", "auto"]
 Dtype = Literal["bf16", "int8", "int4"]
@@ -34,6 +34,10 @@ class LaneOptions(Wire):
     def reading(self) -> OcrOptions:
         return OcrOptions(priority=self.priority)
 
+    def sent(self) -> dict[str, Any]:
+        """The options that were set, as a request or a message carries them."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
 
 class RenderJobOptions(RenderOptions, LaneOptions):
     """How a page is rendered."""
@@ -52,20 +56,20 @@ class TokenOptions(Wire):
     dtype: Dtype = "int8"
     verify: bool = False
 
-    @model_validator(mode="after")
-    def _one_way_to_a_mode(self) -> TokenOptions:
-        chosen = [
+    @field_validator("compression_ratio", "min_quality")
+    @classmethod
+    def _one_way_to_a_mode(cls, given: float | None, info: ValidationInfo) -> float | None:
+        before = [
             name
-            for name, given in (
-                ("mode", self.mode != "auto"),
-                ("compressionRatio", self.compression_ratio is not None),
-                ("minQuality", self.min_quality is not None),
+            for name, is_set in (
+                ("mode", info.data.get("mode", "auto") != "auto"),
+                ("compressionRatio", info.data.get("compression_ratio") is not None),
             )
-            if given
+            if is_set
         ]
-        if len(chosen) > 1:
-            raise ValueError(f"{' and '.join(chosen)} each pick the mode; give one of them")
-        return self
+        if given is not None and before:
+            raise ValueError(f"{before[0]} picks the mode already; give one of the two")
+        return given
 
     @property
     def decodes(self) -> bool:
@@ -86,7 +90,7 @@ class CompressOptions(RenderOptions, TokenOptions, LaneOptions):
         return frozenset({Operation.ENCODE, Operation.DECODE} if self.decodes else {Operation.ENCODE})
 
     def reading(self) -> OcrOptions:
-        return OcrOptions(priority=self.priority, mode=self.mode)
+        return OcrOptions(priority=self.priority, mode=self.mode, compression_ratio=self.compression_ratio)
 
 
 class DecompressOptions(LaneOptions):
@@ -113,7 +117,7 @@ class CrawlOptions(RenderOptions, TokenOptions, LaneOptions):
         return frozenset({Operation.READ, Operation.ENCODE, *({Operation.DECODE} if self.decodes else ())})
 
     def reading(self) -> OcrOptions:
-        return OcrOptions(priority=self.priority, mode=self.mode)
+        return OcrOptions(priority=self.priority, mode=self.mode, compression_ratio=self.compression_ratio)
 
 
 JobOptions = OcrOptions | RenderJobOptions | CompressOptions | DecompressOptions | CrawlOptions
@@ -138,6 +142,8 @@ _Options = TypeVar("_Options", bound=Wire)
 def parse_job_options(model: type[_Options], given: dict[str, Any]) -> _Options:
     """Options as a caller gave them (camelCase); raises UnknownField, InvalidOption or InvalidPageRange."""
     options = validated(model, given)
+    if isinstance(options, RenderOptions):
+        check_viewport(options)
     spec = getattr(options, "pages", None)
     if spec is not None:
         page_spans(spec)

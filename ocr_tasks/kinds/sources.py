@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -18,21 +17,19 @@ from ocr_tasks.contract import (
     browser_queue,
     prepare_queue,
 )
+from ocr_tasks.errors import InvalidUrl
+from ocr_tasks.urls import LONGEST_URL, parse_url
 
 HTML = "text/html"
-LONGEST_URL = 8192
 LONGEST_ID = 200
 
 
 def _web_address(url: str) -> str:
     """Only what can be told without resolving anything; the addresses behind it are checked when it is fetched."""
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"This is no address of a page ({error})") from None
-    if parts.scheme.lower() not in ("http", "https") or not host or not url.isprintable() or " " in url:
-        raise ValueError("An address that begins with http:// or https:// and names a host is needed")
+        parse_url(url)
+    except InvalidUrl as error:
+        raise ValueError(error.detail.rstrip(".")) from None
     return url
 
 
@@ -45,6 +42,16 @@ def _printable(name: str) -> str:
 Url = Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(_web_address)]
 CallersId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^/?#]+$"), AfterValidator(_printable)]
 """An id of the caller's own: part of an address, so without `/`, `?` and `#`."""
+
+
+def _addressable(dom_id: str) -> str:
+    if dom_id in (".", "..", "stats"):
+        raise ValueError("This is a part of an address that has a meaning of its own")
+    return dom_id
+
+
+DomId = Annotated[CallersId, AfterValidator(_addressable)]
+"""A caller's name for a page, or the id of a harvest."""
 
 
 class StoredSource(Wire):
@@ -70,9 +77,13 @@ class StoredSource(Wire):
         assert blob is not None
         return blob
 
-    def needs_browser(self, kind: Kind) -> bool:
+    def is_rendered(self, kind: Kind) -> bool:
         """Whether its pages are those of a screenshot that is still to be taken."""
         return kind in RENDERED and self.harvest_id is None and (self.url is not None or self.media_type == HTML)
+
+    def is_fetched(self, kind: Kind) -> bool:
+        """Whether it is a file of the web that is still to be fetched."""
+        return kind not in RENDERED and self.url is not None and self.blob is None
 
 
 RENDERED = frozenset({Kind.RENDER, Kind.COMPRESS, Kind.CRAWL})
@@ -82,25 +93,32 @@ class UrlSource(Wire):
     """A page or a file of the web. dom_id: the caller's name for the harvest."""
 
     url: Url
-    dom_id: CallersId | None = None
+    dom_id: DomId | None = None
 
 
 class NamedSource(Source):
     """HTML or a file that was handed in, in the blob store, under the caller's own name."""
 
-    dom_id: CallersId | None = None
+    dom_id: DomId | None = None
 
 
 class DomSource(Wire):
     """What is stored under a dom_id: its newest harvest, or vision tokens."""
 
-    dom_id: CallersId
+    dom_id: DomId
 
 
 AnySource = Source | UrlSource | NamedSource | DomSource
 
 
+def stored(source: AnySource) -> StoredSource:
+    """A source as its row will hold it."""
+    return StoredSource.model_validate(source.model_dump(exclude_none=True))
+
+
 def entry_route(kind: Kind, source: StoredSource, priority: Priority) -> tuple[TaskName, str]:
     """The task and the queue of a job's first step."""
-    queue = browser_queue(priority) if source.needs_browser(kind) else prepare_queue(priority)
+    # Only the browser pool needs a way to the web: what parses strangers' files has none.
+    outside = source.is_rendered(kind) or source.is_fetched(kind)
+    queue = browser_queue(priority) if outside else prepare_queue(priority)
     return TASK_OF_KIND[kind], queue

@@ -132,7 +132,7 @@ class Page(Base):
     vision_tokens: Mapped[int | None]
     text_tokens: Mapped[int | None]
     tokens_blob: Mapped[str | None]
-    dtype: Mapped[str | None]
+    tokens: Mapped[dict[str, Any] | None]
     quality: Mapped[float | None]
     engine: Mapped[str | None]
     revision: Mapped[str | None]

@@ -151,7 +151,7 @@ def test_the_shape_of_the_form_is_checked(client: FlaskClient) -> None:
         return client.post("/api/ocr/process", **arguments)
 
     refused(post(data={"format": "text"}, content_type="multipart/form-data"), 400, "invalid_request")
-    refused(post(json={"url": "http://example.com/a.pdf"}), 415, "unsupported_media_type")
+    refused(post(data=b'{"url": "http://example.com/a.pdf"}', content_type="text/plain"), 415, "unsupported_media_type")
     refused(post(data=b"raw"), 415, "unsupported_media_type")
     two = [(io.BytesIO(PNG), "1.png"), (io.BytesIO(PNG), "2.png")]
     refused(post(data={"file": two}), 400, "invalid_request")

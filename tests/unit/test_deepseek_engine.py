@@ -24,9 +24,10 @@ from workers.engine import DeviceLost, Engine, OutOfMemory, PageDone, PageWork, 
 from workers.engine.answers import parse_answer
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.decoder import Decoder, window_of
-from workers.engine.deepseek.engine import DeepSeekEngine, better_of, load_deepseek
+from workers.engine.deepseek.engine import DeepSeekEngine, load_deepseek
 from workers.engine.deepseek.modes import better_mode
 from workers.engine.deepseek.preparing import Preparer
+from workers.engine.deepseek.readings import better_of
 from workers.engine.deepseek.scheduler import Limits
 from workers.engine.loading import load_engine
 
@@ -100,7 +101,7 @@ def expected(checkpoint: Checkpoint, page: PageWork) -> PageResult:
         text = decoded(checkpoint, tokens[: len(tokens) - ended])
         size = {"width": page.image.width, "height": page.image.height}
         answer = parse_answer(text, ended=ended, options=page.options, **size)
-        counts = {"vision_tokens": prepared.vision_tokens, "text_tokens": len(tokens) - ended}
+        counts = {"vision_tokens": prepared.layout.vision_tokens, "text_tokens": len(tokens) - ended}
         return PageResult(**vars(answer), mode=prepared.mode, **counts)
 
     first = reading(None)

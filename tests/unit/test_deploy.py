@@ -36,7 +36,7 @@ def seconds(duration: str) -> float:
 
 
 def test_compose_runs_all_parts_of_the_service() -> None:
-    assert OURS.keys() == {"web", "prepare", "engine", "reconcile", "flower", "schema"}
+    assert OURS.keys() == {"web", "prepare", "browser", "engine", "reconcile", "flower", "schema"}
     assert SERVICES.keys() - OURS.keys() == {"postgres", "redis"}
     assert {OURS[name]["command"][0] for name in OURS} == {"lightdom-ocr", "gunicorn", "celery"}
 
@@ -114,7 +114,11 @@ def test_nothing_is_published_but_on_loopback_and_only_by_what_answers_http() ->
     assert published.keys() == {"web", "flower"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert COMPOSE["networks"]["inside"]["internal"] is True
-    assert {name for name, service in SERVICES.items() if "outside" in service["networks"]} == {"web", "flower"}
+    assert {name for name, service in SERVICES.items() if "outside" in service["networks"]} == {
+        "web",
+        "flower",
+        "browser",
+    }
 
 
 def test_what_compose_refers_to_is_there() -> None:
@@ -129,7 +133,7 @@ def test_what_compose_refers_to_is_there() -> None:
 
 
 def test_web_and_workers_share_the_blobs_and_what_must_not_die_comes_back() -> None:
-    for name in ("web", "prepare", "engine", "reconcile"):
+    for name in ("web", "prepare", "browser", "engine", "reconcile"):
         assert "blobs:/data/blobs" in OURS[name]["volumes"]
         assert OURS[name]["environment"]["OCR_BLOB_URL"] == "file:///data/blobs"
         assert OURS[name]["restart"] == "unless-stopped"
@@ -155,7 +159,7 @@ def test_the_image_is_made_from_the_tested_versions_and_runs_as_nobody_in_partic
     installs = re.findall(r"pip install.*", DOCKERFILE)
     assert installs
     assert all("--constraint deploy/constraints.txt" in install for install in installs)
-    assert ".[web,workers]" in DOCKERFILE
+    assert ".[web,workers,browser]" in DOCKERFILE
     assert re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)[-1] not in ("root", "0")
 
 

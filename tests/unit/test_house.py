@@ -55,6 +55,7 @@ def files_of(*folders: str) -> tuple[str, ...]:
         ("onnxruntime", files_of("workers/engine/rapid")),
         ("py3langid", files_of("workers/crawled_language.py")),
         ("pypdfium2", files_of("workers/sources/")),
+        ("zstandard", files_of("workers/visual/")),
         ("prometheus_client", files_of("web/metrics.py", "web/traffic.py", "workers/metrics.py")),
     ],
 )

@@ -37,7 +37,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished request. tokens: EOS left out; ended: it came to EOS; features: the vision tokens, if asked for."""
+    """A finished request. tokens: EOS left out; ended: it came to EOS.
+
+    features: the vision tokens (placeholders, hidden) bfloat16 on the CPU, if they were asked for.
+    """
 
     id: Hashable
     tokens: tuple[int, ...]
@@ -97,10 +100,14 @@ class ContinuousBatch:
             )
 
     def _encoded(self, requests: Sequence[Request]) -> list[Tensor]:
-        """The vision tokens of each request's page, (placeholders, hidden)."""
+        """The vision tokens of each request's page, (placeholders, hidden).
+
+        In bfloat16, whatever the model is in: so stored ones are decoded to the very text of the page they are of.
+        """
         views = [request.page for request in requests if not isinstance(request.page, Tensor)]
         fresh = iter(encode(self.checkpoint, views))
-        return [request.page if isinstance(request.page, Tensor) else next(fresh) for request in requests]
+        found = [request.page if isinstance(request.page, Tensor) else next(fresh) for request in requests]
+        return [features.bfloat16() for features in found]
 
     def _embedded(self, prompt: Sequence[int], features: Tensor) -> Tensor:
         """A prompt's embeddings (prompt, hidden), its placeholders replaced by vision tokens."""

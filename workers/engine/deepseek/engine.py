@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,39 +22,51 @@ from workers.engine.answers import ANSWERS_VERSION, parse_answer
 from workers.engine.deepseek.batching import ContinuousBatch, Ended
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.limits import limits_for
-from workers.engine.deepseek.modes import better_mode
+from workers.engine.deepseek.memory import free_device, is_out_of_memory
+from workers.engine.deepseek.modes import ViewLayout, better_mode
 from workers.engine.deepseek.preparing import Prepared, Preparer
+from workers.engine.deepseek.readings import Reading, better_reading
 from workers.engine.deepseek.scheduler import Limits
+from workers.visual import VisionTokens
 
 log = structlog.get_logger(__name__)
 
-ENGINE_VERSION = 1  # raise it with every change that makes pages come out differently
+ENGINE_VERSION = 2  # raise it with every change that makes pages come out differently
 PREPARERS = 2  # threads that cut pages into views
 IDLE_WAIT_S = 0.5
-GRAVITY = ("no_eos", "truncated", "repetition", "empty")  # flags, the worst last
+READ, ENCODE, DECODE = Operation.READ, Operation.ENCODE, Operation.DECODE
 
 
 @dataclass
 class Page:
-    """A page in the engine. `prepared` until it is in the batch, then `mode`; `first`: a reading that had flags."""
+    """A page in the engine. `prepared` until it is in the batch, then `mode` and `layout`.
+
+    first: a reading that had flags; encoded: its vision tokens, while it is decoded from them.
+    """
 
     work: PageWork
     prepared: Future[Prepared] | None
     mode: Mode | None = None
-    vision_tokens: int = 0
+    layout: ViewLayout | None = None
     started_at: float = 0.0
-    first: PageResult | None = None
+    first: Reading | None = None
+    encoded: VisionTokens | None = None
+    source_text_tokens: int | None = None
 
 
 class DeepSeekEngine:
-    """Reads pages with continuous batching: each has a slot of the key-value cache until its text ends.
+    """Reads, encodes and decodes pages with continuous batching: each has a slot of the key-value cache until it ends.
 
-    A page whose answer is flagged is read once more, in the next better mode; `retried_from` is then the first mode.
-    Kept is the answer whose flags are less grave, and of two alike the second, which saw the page closer.
+    A page whose reading is flagged is read once more, in the next better mode; `retried_from` is then the first mode.
+    Kept is the reading whose flags are less grave, and of two alike the second, which saw the page closer. What was
+    decoded from vision tokens is left as it is.
+
+    The decoder is always given vision tokens in bfloat16, on a CPU too: so those stored as bf16 give, token for token,
+    the text that reading the page gives in their mode.
     """
 
     name = "deepseek"
-    operations = frozenset({Operation.READ})
+    operations = frozenset({READ, ENCODE, DECODE})
 
     def __init__(self, checkpoint: Checkpoint, limits: Limits) -> None:
         self.checkpoint = checkpoint
@@ -101,6 +113,10 @@ class DeepSeekEngine:
         self._batch = None
         free_device()
 
+    def count_text_tokens(self, text: str) -> int:
+        """The number of text tokens that the model needs for a text."""
+        return self._preparer.count_text_tokens(text)
+
     def warm_up(self) -> None:
         """Read the start of an empty page, so that the first real one does not wait for memory and kernels."""
         work = PageWork(WorkId(UUID(int=0), 1, 1), lambda: Image.new("RGB", (1000, 1400), "white"))
@@ -125,16 +141,17 @@ class DeepSeekEngine:
 
     def _taken(self, page: Page, prepared: Future[Prepared]) -> PageDone | None:
         page.prepared = None
+        again = page.first is not None or page.encoded is not None
         try:
-            page.mode, page.vision_tokens, request = prepared.result()
-            self.batch.add(request, first=page.first is not None)
+            page.mode, page.layout, request, counted = prepared.result()
+            self.batch.add(request, first=again)
         except OcrError as error:
-            return self._done(page, page.first or error)
+            return self._failed(page, error)
         except Exception as error:
             log.exception("page_not_prepared")
-            failed = EngineFailed(f"The page could not be prepared: {type(error).__name__}.")
-            return self._done(page, page.first or failed)
+            return self._failed(page, EngineFailed(f"The page could not be prepared: {type(error).__name__}."))
         page.started_at = page.started_at or time.monotonic()
+        page.source_text_tokens = page.source_text_tokens if again else counted
         return None
 
     # -- a page's way out --------------------------------
@@ -143,33 +160,66 @@ class DeepSeekEngine:
         """What became of a page, or None when it goes round once more."""
         assert isinstance(one.id, WorkId)
         page = self._pages[one.id]
-        result = self._result(page, one)
+        operations = page.work.operations
+        tokens = page.encoded or self._tokens(page, one)
+        if operations == {ENCODE}:
+            return self._done(page, Reading(self._measured(page), tokens))
+        if operations == {ENCODE, DECODE} and page.encoded is None:
+            page.encoded = tokens
+            assert tokens is not None
+            page.prepared = self._threads.submit(self._preparer.prepare_stored, page.work, tokens)
+            return None
+        reading = Reading(self._read(page, one), tokens)
         if page.first is not None:
-            return self._done(page, better_of(page.first, result))
+            return self._done(page, better_reading(page.first, reading))
+        if READ in operations and self._reads_again(page, reading):
+            return None
+        return self._done(page, reading)
+
+    def _reads_again(self, page: Page, reading: Reading) -> bool:
+        """Whether a flagged reading is done once more, in the next better mode if there is one."""
+        result = reading.result
         next_mode = better_mode(result.mode, self.checkpoint.family) if result.flags and result.mode else None
         if next_mode is None:
-            return self._done(page, result)
+            return False
         log.info("page_read_again", flags=result.flags, mode=result.mode, next_mode=next_mode)
-        page.first = result
+        page.first = reading
         page.prepared = self._threads.submit(self._preparer.prepare, page.work, next_mode)
-        return None
+        return True
 
-    def _result(self, page: Page, one: Ended) -> PageResult:
-        image, options = page.work.image, page.work.options
-        # Special tokens stay: what they mark is for the parser to see. EOS is not among them.
-        text = str(self.checkpoint.tokenizer.decode(list(one.tokens), skip_special_tokens=False))
-        answer = parse_answer(text, width=image.width, height=image.height, ended=one.ended, options=options)
+    def _tokens(self, page: Page, one: Ended) -> VisionTokens | None:
+        if one.features is None:
+            return None
+        assert page.layout is not None
+        assert page.mode is not None
+        return self._preparer.storing.stored(one.features, page.layout, page.mode, page.work.size)
+
+    def _measured(self, page: Page, **read: Any) -> PageResult:
+        assert page.layout is not None
         return PageResult(
-            **vars(answer),
-            vision_tokens=page.vision_tokens,
-            text_tokens=len(one.tokens),
+            **{"text": "", "markdown": ""} | read,
+            vision_tokens=page.layout.vision_tokens,
             mode=page.mode,
             inference_ms=round((time.monotonic() - page.started_at) * 1000),
         )
 
-    def _done(self, page: Page, outcome: PageResult | OcrError) -> PageDone:
+    def _read(self, page: Page, one: Ended) -> PageResult:
+        width, height = page.work.size
+        # Special tokens stay: what they mark is for the parser to see. EOS is not among them.
+        text = str(self.checkpoint.tokenizer.decode(list(one.tokens), skip_special_tokens=False))
+        answer = parse_answer(text, width=width, height=height, ended=one.ended, options=page.work.options)
+        return self._measured(page, **vars(answer), text_tokens=len(one.tokens))
+
+    def _done(self, page: Page, reading: Reading) -> PageDone:
         del self._pages[page.work.id]
-        return PageDone(page.work.id, outcome)
+        return PageDone(page.work.id, *reading, page.source_text_tokens)
+
+    def _failed(self, page: Page, error: OcrError) -> PageDone:
+        """A page that cannot be prepared: when that was for a second reading, the first one counts."""
+        if page.first is not None:
+            return self._done(page, page.first)
+        del self._pages[page.work.id]
+        return PageDone(page.work.id, error)
 
     # -- when it goes wrong ------------------------------
 
@@ -185,29 +235,6 @@ class DeepSeekEngine:
         self.capacity = max(1, self.capacity // 2)
         self._limits = replace(self._limits, slots=self.capacity)
         self._batch = ContinuousBatch(self.checkpoint, self._limits)
-
-
-def better_of(first: PageResult, second: PageResult) -> PageResult:
-    """The reading with the less grave flags, the second when they are alike; it says that there were two."""
-    kept = first if gravity(first) < gravity(second) else second
-    return kept.model_copy(update={"retried_from": first.mode, "inference_ms": second.inference_ms})
-
-
-def gravity(result: PageResult) -> list[int]:
-    """How bad a reading's flags are, the worst of them first; to be compared."""
-    return sorted((GRAVITY.index(flag) for flag in result.flags), reverse=True)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a step failed because memory ran out: on CUDA an error of its own, on the CPU a text."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def free_device() -> None:
-    """Give the memory of tensors that nobody holds back to the device."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def load_deepseek(settings: Settings) -> DeepSeekEngine:

@@ -90,6 +90,17 @@ def better_mode(mode: Mode, family: Family) -> Mode | None:
     return following[0] if following else None
 
 
+def mode_for_ratio(text_tokens: float, ratio: float, size: tuple[int, int], family: Family) -> Mode:
+    """The mode that comes closest to a compression ratio (text tokens / vision tokens) without going above it.
+
+    That is the one with the fewest vision tokens that are still enough for a page of (width, height) pixels with so
+    many text tokens; where even the most are too few, the one with the most.
+    """
+    counts = {mode: layout_of(size, mode, family).vision_tokens for mode in RESOLUTIONS[family]}
+    enough = {mode: count for mode, count in counts.items() if text_tokens <= ratio * count}
+    return min(enough, key=lambda mode: counts[mode]) if enough else max(counts, key=lambda mode: counts[mode])
+
+
 # -- auto ---------------------------------------------
 
 LEAST_LETTER_PX = 5.0  # height of an x: below this, letters run into each other

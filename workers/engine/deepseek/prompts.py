@@ -8,10 +8,14 @@ documented with is asked for in the words of v1, which both descend from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ocr_tasks.contract import Prompt
 from workers.engine.deepseek.families import Family
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 ASKED: dict[Prompt, str] = {
     "document": "<image>\n<|grounding|>Convert the document to markdown.",
@@ -32,11 +36,10 @@ class NgramBan:
     whitelist: frozenset[int] = frozenset()
 
 
-TABLE_CELLS = frozenset(
-    {128821, 128822}
-)  # <td>, </td> of the tokenizer that all three share: rows of empty cells are fine
-PAGE_BAN = NgramBan(20, 50, TABLE_CELLS)  # run_dpsk_ocr_pdf.py
-IMAGE_BAN = NgramBan(30, 90, TABLE_CELLS)  # run_dpsk_ocr_image.py and vLLM's recipe
+# <td>, </td> of the published tokenizer, which all three families share: rows of empty cells are fine.
+TABLE_CELLS = frozenset({128821, 128822})
+PAGE_BAN = NgramBan(20, 50)  # run_dpsk_ocr_pdf.py
+IMAGE_BAN = NgramBan(30, 90)  # run_dpsk_ocr_image.py and vLLM's recipe
 UNLIMITED_BAN = NgramBan(35, 128)  # README of Unlimited-OCR, for one page
 
 # Context less what a page and its prompt take at most.
@@ -57,11 +60,17 @@ def prompt_text(prompt: Prompt, family: Family, locate: str | None = None) -> st
     return ASKED[prompt].format(locate) if prompt == "locate" else ASKED[prompt]
 
 
-def ngram_ban(prompt: Prompt, family: Family) -> NgramBan:
-    """The repetitions that the official code of a family forbids for a prompt."""
+def ngram_ban(prompt: Prompt, family: Family, cells: frozenset[int] = TABLE_CELLS) -> NgramBan:
+    """The repetitions that the official code of a family forbids for a prompt; cells: ids of <td> and </td>."""
     if family == Family.UNLIMITED_OCR:
         return UNLIMITED_BAN
-    return PAGE_BAN if prompt == "document" else IMAGE_BAN
+    return replace(PAGE_BAN if prompt == "document" else IMAGE_BAN, whitelist=cells)
+
+
+def table_cells(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """The ids of <td> and </td> in a tokenizer; none unless it has a single token for each."""
+    cells = [tokenizer.encode(tag, add_special_tokens=False) for tag in ("<td>", "</td>")]
+    return frozenset(ids[0] for ids in cells) if all(len(ids) == 1 for ids in cells) else frozenset()
 
 
 def most_new_tokens(family: Family) -> int:

@@ -2,36 +2,129 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
+import structlog
+
+from ocr_tasks.errors import OcrError, RenderFailed, RenderTimeout
 from ocr_tasks.rendering import RenderOptions
+from workers.sources.browser.devtools import DevTools, Gone, Late, Refused
 from workers.sources.browser.harvest import Egress, Harvest, Source
 from workers.sources.browser.limits import BrowserLimits
+from workers.sources.browser.process import BrowserProcess
+from workers.sources.browser.render import Render
+
+log = structlog.get_logger()
+
+LOOK_S = 0.25
+KEPT_MEMORY = 0.75
+"""Share of the memory limit above which a browser is not used again."""
 
 
 class Browser:
     """Chromium, started by the first render and again whenever the last one left it dead, old or fat.
 
-    One render at a time: a pool has one of these in each of its processes.
+    One render at a time, all in the thread that made the first: the browser ends with it. A pool has one of these in
+    each of its processes.
     """
 
-    def __init__(self, limits: BrowserLimits, *, egress: Egress | None = None) -> None:
+    def __init__(self, limits: BrowserLimits) -> None:
         self.limits = limits
-        self.egress = egress
+        self._process: BrowserProcess | None = None
+        self._devtools: DevTools | None = None
+        self._renders = 0
 
-    def render(self, source: Source, options: RenderOptions) -> Harvest:
-        """The page as the browser showed it.
+    def render(self, source: Source, options: RenderOptions, *, egress: Egress | None = None) -> Harvest:
+        """The page as the browser showed it; a Url needs an `egress`, whose books begin with this page.
 
-        Raises BrowserUnavailable, PageUnreachable, RenderTimeout, RenderFailed, InvalidOption (a selector that is
-        none) or UnsupportedMediaType (the address leads to a download).
+        Raises BrowserUnavailable, UrlUnreachable, what `egress` refused the page's own address with, RenderTimeout,
+        RenderFailed, PageTooLarge, InvalidOption (a selector that is none), UnsupportedMediaType (a download).
         """
-        raise NotImplementedError
+        started = time.monotonic()
+        process, devtools = self._ready()
+        devtools.deadline = time.monotonic() + options.timeout_ms / 1000 + self.limits.capture_s
+        with self._watched(process) as overweight:
+            try:
+                harvest = Render(devtools, process, source, options, self.limits, egress).harvest(started)
+            except OcrError:
+                self.close()
+                raise
+            except Late:
+                self.close()
+                limit = options.timeout_ms / 1000 + self.limits.capture_s
+                raise RenderTimeout(f"The page was not rendered within {limit:g} s.", limit=limit) from None
+            except (Gone, Refused) as death:
+                self.close()
+                raise self._failure(death, overweight.is_set()) from None
+            except BaseException:  # such as a task's time limit: what the browser is doing nobody knows
+                self.close()
+                raise
+        self._retire(process)
+        return harvest
 
     def close(self) -> None:
-        """End the browser and remove what it wrote."""
+        """End the browser and remove what it wrote. May be called again; a render after it starts a new one."""
+        process, devtools, self._process, self._devtools = self._process, self._devtools, None, None
+        if devtools is not None:
+            devtools.close()
+        if process is not None:
+            process.kill()
 
     def __enter__(self) -> Browser:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    # -- its processes ---------------------------------------------
+
+    @property
+    def group(self) -> int | None:
+        """The process group of the browser that runs, if one does."""
+        return self._process.group if self._process is not None else None
+
+    def _ready(self) -> tuple[BrowserProcess, DevTools]:
+        if self._process is None or self._devtools is None or not self._process.alive:
+            self.close()
+            self._process = BrowserProcess(self.limits)
+            self._devtools = DevTools(self._process.endpoint)
+            self._renders = 0
+        return self._process, self._devtools
+
+    @contextmanager
+    def _watched(self, process: BrowserProcess) -> Iterator[threading.Event]:
+        """Kill the browser as soon as it takes too much memory; the event says whether that was so."""
+        overweight, over = threading.Event(), threading.Event()
+
+        def watch() -> None:
+            while not over.wait(LOOK_S):
+                if process.memory_bytes() > self.limits.memory_bytes:
+                    overweight.set()
+                    process.kill_group()
+                    return
+
+        watcher = threading.Thread(target=watch, name="browser-memory", daemon=True)
+        watcher.start()
+        try:
+            yield overweight
+        finally:
+            over.set()
+            watcher.join()
+
+    def _failure(self, death: Gone | Refused, overweight: bool) -> RenderFailed:
+        if overweight:
+            limit = self.limits.memory_bytes // (1024 * 1024)
+            return RenderFailed(f"The page makes its browser use more than {limit} MiB of memory.", limit=limit)
+        log.info("render_failed", error=f"{type(death).__name__}: {death}"[:500])
+        return RenderFailed("The page ended before it was rendered: it crashed, or closed itself.")
+
+    def _retire(self, process: BrowserProcess) -> None:
+        self._renders += 1
+        fat = process.memory_bytes() > KEPT_MEMORY * self.limits.memory_bytes
+        if fat or self._renders >= self.limits.renders:
+            log.info("browser_replaced", renders=self._renders, fat=fat)
+            self.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ocr_tasks.contract import Box
+from ocr_tasks.errors import OcrError
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,39 @@ class Blocked:
     reason: str
 
 
-class Egress(Protocol):
-    """The proxy that a browser's requests go through."""
+class Refusal(Protocol):
+    """A place that the egress proxy did not connect to."""
 
     @property
-    def port(self) -> int:
-        """Where it listens on 127.0.0.1, for HTTP and CONNECT."""
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def blocked(self) -> bool: ...
 
-    def take_blocked(self) -> Sequence[Blocked]:
-        """What it refused since it was last asked."""
+
+class Books(Protocol):
+    """What went through an egress proxy."""
+
+    @property
+    def refused(self) -> Sequence[Refusal]: ...
+
+
+class Egress(Protocol):
+    """The proxy that a page's requests go through: a port on 127.0.0.1, and books that are about this page alone."""
+
+    @property
+    def port(self) -> int: ...
+
+    def traffic(self) -> Books:
+        """What went through until now."""
+
+    def error_of(self, host: str, port: int) -> OcrError | None:
+        """Why the last connection to a place was refused; None when it was not."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ class JobPlan:
     @property
     def status(self) -> Status:
         """How a job ends whose pages end so."""
-        return Status.FAILED if self.pages and not any(page.succeeds for page in self.pages) else self.ends
+        unread = bool(self.pages) and not any(page.succeeds for page in self.pages)
+        return Status.FAILED if unread and self.ends == Status.SUCCEEDED else self.ends
 
 
 def harvest(**changes: Any) -> NewHarvest:
@@ -179,7 +180,9 @@ def insert_compression(
     )
 
 
-def random_plan(chance: random.Random, finished_at: datetime, started_at: datetime) -> JobPlan:
+def random_plan(
+    chance: random.Random, finished_at: datetime | None = None, started_at: datetime | None = None
+) -> JobPlan:
     """Any kind of job that ends in any way."""
     kind = chance.choice(list(Kind))
     ends = chance.choice([Status.SUCCEEDED] * 5 + [Status.FAILED, Status.CANCELLED, Status.RUNNING])

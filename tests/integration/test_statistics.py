@@ -6,6 +6,7 @@ import random
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -89,6 +90,13 @@ def some_jobs(db: Database, chance: random.Random, count: int, days: int) -> lis
     return plans
 
 
+def ended_now(db: Database, plan: JobPlan) -> JobPlan:
+    """A job that ends at this moment, with the times that its row has."""
+    row = db.one("SELECT started_at, finished_at FROM jobs WHERE id = :job", job=ended(db, plan))
+    assert row is not None
+    return replace(plan, started_at=row["started_at"], finished_at=row["finished_at"])
+
+
 def test_rows_equal_a_recount_across_midnights_and_after_more_jobs(db: Database) -> None:
     chance = random.Random(20261125)
     assert read(db) == {}
@@ -141,12 +149,12 @@ def test_what_only_pages_tell_outlives_them(db: Database) -> None:
 
 
 def test_two_that_roll_up_while_jobs_end_leave_what_a_recount_gives(db: Database) -> None:
-    over, failures = threading.Event(), []
+    chance, over, failures = random.Random(7), threading.Event(), []
 
     def go_round() -> None:
         try:
             while not over.is_set():
-                roll_up(db, since=today(db) - timedelta(days=2))
+                roll_up(db)
         except Exception as error:  # noqa: BLE001 - whatever it is, the test fails with it
             failures.append(error)
 
@@ -154,13 +162,13 @@ def test_two_that_roll_up_while_jobs_end_leave_what_a_recount_gives(db: Database
     for thread in threads:
         thread.start()
     try:
-        plans = some_jobs(db, random.Random(7), 25, days=2)
+        plans = [ended_now(db, random_plan(chance)) for _ in range(40)]
     finally:
         over.set()
         for thread in threads:
             thread.join(20)
     assert failures == []
-    roll_up(db, since=today(db) - timedelta(days=2))
+    roll_up(db)
     assert stored(db) == recount(plans)
 
 

@@ -150,6 +150,6 @@ def inspect_died(
         charge=int(charge),
         failures=failures,
         losses=losses,
-        error=json.dumps(ParserDied("The file made its parser crash or run out of time or memory.").problem()),
+        error=json.dumps(ParserDied("The source made its parser crash or run out of time or memory.").problem()),
     )
     return row is not None and row["status"] == "queued"

@@ -17,7 +17,7 @@ from transformers.models.unlimited_ocr.processing_unlimited_ocr import Unlimited
 from ocr_tasks.contract import Mode
 from tests.drawing import Style, article, screenshot, table_page, worn
 from workers.engine.deepseek.families import RESOLUTIONS, Family, mode_of
-from workers.engine.deepseek.modes import auto_mode, better_mode, grid_of, layout_of, text_density
+from workers.engine.deepseek.modes import auto_mode, better_mode, grid_of, layout_of, mode_for_ratio, text_density
 
 ALL_MODES: tuple[Mode, ...] = ("tiny", "small", "base", "large", "gundam")
 FAMILY, MODE = st.sampled_from(list(Family)), st.sampled_from(ALL_MODES)
@@ -95,6 +95,32 @@ def test_better_modes_lead_to_the_best_without_a_standstill(family: Family) -> N
         counts = [layout_of(A4, step, family).vision_tokens for step in (mode, *climbed(mode))]
         assert counts == sorted(set(counts))
         assert counts[-1] == layout_of(A4, "gundam", family).vision_tokens
+
+
+@given(size=SIZE, family=FAMILY, text_tokens=st.integers(0, 20_000), ratio=st.floats(0.1, 100))
+def test_the_mode_for_a_ratio_comes_closest_to_it_from_below(
+    size: tuple[int, int], family: Family, text_tokens: int, ratio: float
+) -> None:
+    reached = {mode: text_tokens / layout_of(size, mode, family).vision_tokens for mode in RESOLUTIONS[family]}
+    below = [found for found in reached.values() if found <= ratio * (1 - 1e-9)]
+    chosen = reached[mode_for_ratio(text_tokens, ratio, size, family)]
+    assert chosen >= max(below, default=0)
+    assert chosen <= ratio * (1 + 1e-9) or chosen == min(reached.values())
+
+
+@pytest.mark.parametrize(
+    ("text_tokens", "ratio", "mode"),
+    [
+        (0, 10, "tiny"),
+        (730, 10, "tiny"),
+        (731, 10, "small"),
+        (2000, 10, "base"),
+        (2731, 10, "large"),
+        (500, 0.5, "gundam"),
+    ],
+)
+def test_a_lower_ratio_asks_for_more_vision_tokens(text_tokens: int, ratio: float, mode: Mode) -> None:
+    assert mode_for_ratio(text_tokens, ratio, A4, Family.DEEPSEEK_OCR) == mode
 
 
 # -- auto ---------------------------------------------

@@ -81,7 +81,9 @@ def test_a_name_is_not_followed_to_an_address_that_is_not_public(address: str, i
     assert not internet.connected
 
 
-@pytest.mark.parametrize("addresses", [[PUBLIC, "127.0.0.1"], ["10.0.0.1", PUBLIC], [PUBLIC, "::1"]])
+@pytest.mark.parametrize(
+    "addresses", [[PUBLIC, "127.0.0.1"], ["10.0.0.1", PUBLIC], [PUBLIC, "10.0.0.1"], [PUBLIC, "fd12::1"]]
+)
 def test_a_name_with_a_public_and_a_private_address_is_refused(addresses: list[str], internet: Internet) -> None:
     internet.names["both.example"] = [addresses]
     with pytest.raises(AddressForbidden):

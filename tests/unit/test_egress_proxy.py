@@ -19,7 +19,7 @@ from ocr_tasks.errors import AddressForbidden, InvalidUrl, UrlTooLarge, UrlUnrea
 from tests.internet import PUBLIC, Internet, Origin, answering, canary, head_of
 from tests.unit.test_urls import LOOPBACKS
 from workers.sources import proxy as proxy_module
-from workers.sources.egress import Sealed
+from workers.sources.egress import Connection, Sealed
 from workers.sources.proxy import EgressProxy, ProxySession
 from workers.sources.traffic import MOST_PLACES
 
@@ -135,6 +135,43 @@ def test_requests_to_one_place_share_a_connection_and_others_get_their_own(
         connection.close()
         assert bodies == [b"1", b"2", b"3", b"1"]
         assert (one.connections, other.connections) == (2, 1)
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again(session: ProxySession, internet: Internet) -> None:
+    with Origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")) as origin:
+        internet.add("site.example", origin)
+        connection = http.client.HTTPConnection("127.0.0.1", session.port, timeout=5)
+        for _ in range(3):
+            connection.request("GET", "http://site.example/")
+            assert connection.getresponse().read() == b"1"
+            wait_for(lambda: not origin.open)
+        connection.close()
+        assert origin.connections == 3
+
+
+def test_a_client_sees_its_connection_end_when_a_kept_one_behind_it_did(
+    session: ProxySession, internet: Internet
+) -> None:
+    def moody(connection: socket.socket) -> None:
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1", b"")(connection)  # takes a second one, and goes
+
+    with Origin(moody) as origin, dialled(session) as connection:
+        internet.add("site.example", origin)
+        for answer in (b"1", b""):
+            connection.sendall(b"GET http://site.example/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            if answer:
+                assert until(connection, b"\r\n\r\n1")
+        assert everything(connection) == b""
+    assert not session.traffic().refused
+
+
+def test_a_body_has_one_length(session: ProxySession, internet: Internet) -> None:
+    two = b"Transfer-Encoding: chunked\r\nContent-Length: 99\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    with Origin(answering(b"HTTP/1.1 200 OK\r\n" + two)) as origin:
+        internet.add("site.example", origin)
+        answer = said(session, b"POST http://site.example/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + two)
+    assert b"content-length" not in (origin.heads[0] + answer).lower()
+    assert answer.endswith(b"\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
 
 
 def test_pipelined_requests_are_answered_in_order(session: ProxySession, internet: Internet) -> None:
@@ -606,3 +643,31 @@ def test_closing_does_not_wait_for_a_resolver_that_hangs() -> None:
             assert everything(client) == b""
         hanging.set()
         wait_for(lambda: not proxy.dialler.threads)
+
+
+def test_a_connection_that_comes_too_late_is_closed(proxy: EgressProxy, internet: Internet) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def connect(self, host: str, port: int, *, timeout_s: float = 10) -> Connection:
+            asked.set()
+            go_on.wait(5)
+            kept.append(internet.egress("127.0.0.1").connect(host, port, timeout_s=timeout_s))
+            return kept[0]
+
+    kept: list[Connection] = []  # nor does the collector of garbage close it
+    ended = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        everything(connection)
+        ended.set()
+
+    with Origin(script) as origin:
+        session = proxy.open(Slow(), max_bytes=MIB)
+        with dialled(session) as client:
+            client.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % origin.port)
+            assert asked.wait(5)
+            session.close()
+        go_on.set()
+        assert ended.wait(5)
+        assert origin.connections == 1

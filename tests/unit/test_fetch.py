@@ -23,7 +23,9 @@ from ocr_tasks.errors import (
     UrlUnreachable,
 )
 from tests.internet import PUBLIC, Internet, Origin, Script, answering, canary, head_of
+from workers.sources.content import STEP_BYTES, decoded
 from workers.sources.fetch import MOST_REDIRECTS, Fetched, FetchLimits, fetch
+from workers.sources.http_get import Deadline
 
 KIB = 1024
 LIMITS = FetchLimits(max_bytes=64 * KIB, timeout_s=5)
@@ -224,6 +226,13 @@ def test_gzip_is_unpacked_in_one_member_or_several() -> None:
     assert fetched_from(answering(answer_of("Content-Encoding: gzip")))[1] == b""
 
 
+def test_a_bomb_is_unpacked_in_small_steps() -> None:
+    bomb = gzip.compress(bytes(20 * KIB * KIB))
+    parts = list(decoded([bomb], {"content-encoding": "gzip"}, "site.example"))
+    assert sum(map(len, parts)) == 20 * KIB * KIB
+    assert max(map(len, parts)) <= STEP_BYTES
+
+
 @pytest.mark.parametrize("how", ["announced", "chunked", "until the end", "gzip"])
 def test_what_is_too_large_is_refused_as_soon_as_it_is(how: str) -> None:
     flood = bytes(16 * KIB)
@@ -262,6 +271,11 @@ def test_a_server_that_takes_too_long_is_given_up(drip: bytes) -> None:
         started = time.monotonic()
         assert isinstance(refusal_of(script, limits), UrlTimeout)
         assert time.monotonic() - started < 5
+
+
+def test_a_deadline_that_is_over_leaves_no_time() -> None:
+    with pytest.raises(UrlTimeout, match=r"site\.example takes longer"):
+        Deadline(at=time.monotonic() - 1, stall_s=5).left_s("site.example")
 
 
 def test_a_server_that_drips_is_given_up_in_all() -> None:

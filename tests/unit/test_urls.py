@@ -139,6 +139,12 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
     assert len(refusal.value.detail) < 500
 
 
+def test_a_name_or_password_in_a_url_is_said_to_be_the_trouble() -> None:
+    for url in ("http://good@127.0.0.1/", "http://good.example:80@127.0.0.1:90/"):
+        with pytest.raises(InvalidUrl, match="a name or password before the host"):
+            parse_url(url)
+
+
 @pytest.mark.parametrize(
     ("url", "form"),
     [

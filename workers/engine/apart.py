@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from ocr_tasks.contract import OcrOptions, Operation, Priority
+from ocr_tasks.contract import Operation
 from ocr_tasks.settings import Settings
 from workers.engine import DeviceLost, PageDone, PageWork, WorkId
+from workers.engine.apart_pages import PageFiles, SentDone, SentWork
 
 ALIVE_S = 0.2  # a busy engine reports at least so often; a step that takes longer, when it ends
 CLOSE_S = 10.0
@@ -39,17 +40,6 @@ class Ready(NamedTuple):
     capacity: int
 
 
-class SentWork(NamedTuple):
-    """A PageWork, its pixels in a file of the node's memory: through the link they would cost the loop a tenth."""
-
-    id: WorkId
-    image: tuple[str, tuple[int, int], str]  # mode, size, path of the pixels
-    options: OcrOptions
-    operations: frozenset[Operation]
-    priority: Priority
-    alone: bool
-
-
 class Admit(NamedTuple):
     works: list[SentWork]
 
@@ -66,7 +56,7 @@ class Ask(NamedTuple):
 class Report:
     """What some steps brought. `raised`: what the last of them raised, if it did."""
 
-    done: list[PageDone]
+    done: list[SentDone]
     capacity: int
     raised: Exception | None = None
 
@@ -91,7 +81,7 @@ class ApartEngine:
         self._socket = ours
         self._link = Connection(os.dup(ours.fileno()))
         self._raised: Exception | None = None
-        self._pixels: dict[WorkId, int] = {}  # open files of the pages that the child holds
+        self._files = PageFiles()
         self.name, self.revision, self.operations, self.capacity = self._loaded(settings, loader)
 
     def _loaded(self, settings: Settings, loader: str) -> Ready:
@@ -108,7 +98,7 @@ class ApartEngine:
         return ready
 
     def admit(self, works: Sequence[PageWork]) -> None:
-        self._send(Admit([self._sent(work) for work in works]))
+        self._send(Admit([self._files.sent(work) for work in works]))
 
     def step(self) -> Sequence[PageDone]:
         if self._raised is not None:
@@ -120,15 +110,16 @@ class ApartEngine:
         while self._link.poll():
             reports.append(self._receive())
         self.capacity = reports[-1].capacity
-        done = [page for report in reports for page in report.done]
-        self._forget([page.id for page in done])
+        received = [self._files.received(page) for report in reports for page in report.done]
+        done = [page for page in received if page is not None]
         self._raised = next((report.raised for report in reports if report.raised), None)
         # What ended before the engine raised counts.
         return done if done or self._raised is None else self.step()
 
     def evict(self, ids: Collection[WorkId]) -> None:
         self._send(Evict(list(ids)))
-        self._forget(ids)
+        for work_id in ids:
+            self._files.forget(work_id)
 
     def close(self) -> None:
         # The child ends when its link does; so does a thread that waits for it.
@@ -136,26 +127,12 @@ class ApartEngine:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._link.close()
-        self._forget(list(self._pixels))
+        self._files.close()
         try:
             self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _sent(self, work: PageWork) -> SentWork:
-        """A page as it goes to another process."""
-        image, file = work.image, os.memfd_create("page")
-        self._pixels[work.id] = file
-        with open(file, "wb", closefd=False) as pixels:
-            pixels.write(image.tobytes())
-        where = (image.mode, image.size, f"/proc/{os.getpid()}/fd/{file}")
-        return SentWork(work.id, where, work.options, work.operations, work.priority, work.alone)
-
-    def _forget(self, ids: Collection[WorkId]) -> None:
-        for work_id in ids:
-            if (file := self._pixels.pop(work_id, None)) is not None:
-                os.close(file)
 
     def _send(self, message: Any) -> None:
         try:

@@ -7,24 +7,20 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
 
 import structlog
-from PIL import Image
 
 from ocr_tasks.logs import configure_logs
 from ocr_tasks.settings import Settings
-from workers.engine import DeviceLost, Engine, OutOfMemory, PageDone, PageWork, WorkId
-from workers.engine.apart import ALIVE_S, Admit, Ask, EngineRaised, Evict, Ready, Report, SentWork
+from workers.engine import DeviceLost, Engine, OutOfMemory, PageDone, WorkId
+from workers.engine.apart import ALIVE_S, Admit, Ask, EngineRaised, Evict, Ready, Report
+from workers.engine.apart_pages import Inbox
 
 log = structlog.get_logger(__name__)
-
-
-class PageGone(Exception):
-    """A page was evicted before it was looked at."""
 
 
 class Loop:
@@ -34,6 +30,7 @@ class Loop:
         self.link = link
         self.engine = engine
         self.held: set[WorkId] = set()
+        self.inbox = Inbox()
         self.sent: queue.SimpleQueue[Admit | Evict | Ask] = queue.SimpleQueue()
         self.reported_at = time.monotonic()
         threading.Thread(target=self._listen, name="engine-listener", daemon=True).start()
@@ -57,10 +54,11 @@ class Loop:
         while not self.sent.empty() or not self.held:
             message = self.sent.get()
             if isinstance(message, Admit):
-                self.held.update(work.id for work in message.works)
-                self.engine.admit([received(work) for work in message.works])
+                works = [self.inbox.received(work) for work in message.works]
+                self.held.update(work.id for work in works)
+                self.engine.admit(works)
             elif isinstance(message, Evict):
-                self.held.difference_update(message.ids)
+                self._let_go(message.ids)
                 self.engine.evict(message.ids)
             else:
                 self._report([])
@@ -76,16 +74,21 @@ class Loop:
                 else EngineRaised(f"{type(error).__name__}: {error}")
             )
             log.exception("engine_raised_apart", pages=len(self.held))
-            self.held.clear()
+            self._let_go(list(self.held))
             self._report([], raised)
             return
         self.held.difference_update(page.id for page in done)
         if done or time.monotonic() - self.reported_at > ALIVE_S:
             self._report(done)
 
+    def _let_go(self, ids: Collection[WorkId]) -> None:
+        self.held.difference_update(ids)
+        for work_id in ids:
+            self.inbox.forget(work_id)
+
     def _report(self, done: list[PageDone], raised: Exception | None = None) -> None:
         self.reported_at = time.monotonic()
-        self.link.send(Report(done, self.engine.capacity, raised))
+        self.link.send(Report([self.inbox.sent(page) for page in done], self.engine.capacity, raised))
 
 
 def main(descriptor: int) -> None:
@@ -105,23 +108,6 @@ def main(descriptor: int) -> None:
         return
     link.send(Ready(engine.name, engine.revision, engine.operations, engine.capacity))
     Loop(link, engine).run()
-
-
-def received(work: SentWork) -> PageWork:
-    """The page again; its pixels are opened now, because the node lets go of them with the page."""
-    mode, size, path = work.image
-    try:
-        file, missing = open(path, "rb", buffering=0), None  # noqa: SIM115, PTH123
-    except OSError as error:
-        file, missing = None, error
-
-    def load() -> Image.Image:
-        if file is None:
-            raise PageGone(f"its pixels are not there any more: {missing}")
-        with file:
-            return Image.frombuffer(mode, size, file.readall(), "raw", mode, 0, 1)
-
-    return PageWork(work.id, load, work.options, work.operations, work.priority, work.alone)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from workers.sources.egress import CONNECT_TIMEOUT_S, Connection, Guard
 
 
 class Dialler:
-    """Threads that end once they have a connection, or are out of time. A connection that nobody waits for is closed."""
+    """Threads that end once they have a connection or are out of time. What nobody waits for any more is closed."""
 
     def __init__(self) -> None:
         self.threads: set[threading.Thread] = set()

@@ -40,6 +40,7 @@ class Client:
         self._client = Side(h11.SERVER, reader, writer)
         self._server: Side | None = None
         self.place = ("", 0)  # that the server was reached at
+        self._reused = False  # whether it has answered a request before
 
     async def serve(self) -> None:
         """Until either end has had enough. Raises Cut when the session has."""
@@ -153,7 +154,8 @@ class Client:
     async def _server_at(self, host: str, port: int) -> Side:
         """The connection of the last request if that went to the same place, else a new one."""
         server = self._server
-        if server is not None and self.place == (host, port) and not server.reader.at_eof():
+        self._reused = server is not None and self.place == (host, port) and not server.reader.at_eof()
+        if server is not None and self._reused:
             return server
         if server is not None:
             server.abort()
@@ -212,8 +214,8 @@ class Client:
         try:
             return await server.event()
         except (OSError, h11.RemoteProtocolError) as error:
-            if self._client.http.our_state is not h11.SEND_RESPONSE:
-                raise
+            if self._reused or self._client.http.our_state is not h11.SEND_RESPONSE:
+                raise  # a kept connection may end at any time: browsers ask again when theirs does
             host, port = self.place
             kind = UrlTimeout if isinstance(error, TimeoutError) else UrlUnreachable
             said = "did not answer in time" if kind is UrlTimeout else "does not answer as HTTP says"

@@ -13,7 +13,7 @@ from ocr_tasks.errors import InvalidVisionTokens
 # Far above what any published model makes of a page: 3456 rows of 1280 numbers.
 MOST_HIDDEN = 1 << 14
 MOST_NUMBERS = 1 << 24  # rows x hidden
-LARGEST = 1e38  # number: products of scales stay inside float32 then
+LARGEST = 2.0**126  # number: products of scales stay inside float32 then
 
 
 @dataclass(frozen=True, eq=False)

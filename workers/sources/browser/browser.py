@@ -21,6 +21,7 @@ from workers.sources.browser.render import Render
 log = structlog.get_logger()
 
 LOOK_S = 0.25
+ANSWER_S = 5.0
 KEPT_MEMORY = 0.75
 """Share of the memory limit above which a browser is not used again."""
 
@@ -88,12 +89,21 @@ class Browser:
         return self._process.group if self._process is not None else None
 
     def _ready(self) -> tuple[BrowserProcess, DevTools]:
-        if self._process is None or self._devtools is None or not self._process.alive:
+        if self._process is None or self._devtools is None or not self._answers(self._devtools):
             self.close()
             self._process = BrowserProcess(self.limits)
             self._devtools = DevTools(self._process.endpoint)
             self._renders = 0
         return self._process, self._devtools
+
+    def _answers(self, devtools: DevTools) -> bool:
+        """Whether the browser of the last render is well: it may have died since."""
+        devtools.deadline = time.monotonic() + ANSWER_S
+        try:
+            devtools.call("Browser.getVersion")
+        except (Gone, Late, Refused):
+            return False
+        return self._process is not None and self._process.alive
 
     @contextmanager
     def _watched(self, process: BrowserProcess) -> Iterator[threading.Event]:

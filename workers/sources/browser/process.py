@@ -45,12 +45,14 @@ class BrowserProcess:
         self._dead.bind(("127.0.0.1", 0))
         self.dead_port: int = self._dead.getsockname()[1]
         self._service: Service | None = None
+        self._strays: list[int] = []
         try:
             self._start(browser, driver)
         except BaseException:
             self.kill()
             raise
         self.endpoint = self._endpoint()
+        self._strays = orphans_with(str(self._folder.path))
 
     def _start(self, browser: Path, driver: Path) -> None:
         self._service = Service(
@@ -118,7 +120,7 @@ class BrowserProcess:
         if self._service is not None:
             if self._service.process is not None:
                 self._service.process.wait()
-                _bury(self._service.process.pid)
+                _bury(self._service.process.pid, self._strays)
             self._service.process = None  # or Selenium would look for it on its way out
         self._dead.close()
         self._folder.remove()
@@ -128,6 +130,9 @@ class BrowserProcess:
         if self.group is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.group, signal.SIGKILL)
+        for pid in self._strays:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:
@@ -148,15 +153,34 @@ def members(group: int) -> list[int]:
     return found
 
 
-def _bury(group: int, patience_s: float = 5) -> None:
+def orphans_with(word: str) -> list[int]:
+    """Children of this process that have a word in their command line and a group of their own.
+
+    Chromium's crash handlers leave its group; they end with it, and want to be buried as well.
+    """
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(child.pid) != os.getpgid(0) and child.ppid() == os.getpid():
+                command = " ".join(child.cmdline())
+                if word in command and "chromedriver" not in command:
+                    found.append(child.pid)
+    return found
+
+
+def _bury(group: int, strays: list[int], patience_s: float = 5) -> None:
     """Wait for the orphans of a killed group, which are our children now."""
     deadline = time.monotonic() + patience_s
-    while left := members(group):
+    waiting = set(strays)
+    while left := {*members(group), *waiting}:
         for pid in left:
-            with suppress(ChildProcessError):  # not ours: its own parent, dying as well, still has it
-                os.waitpid(pid, os.WNOHANG)
+            try:
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    waiting.discard(pid)
+            except ChildProcessError:  # not ours: its own parent, dying as well, still has it, or it is gone
+                waiting.discard(pid)
         if time.monotonic() > deadline:
-            log.warning("browser_not_buried", group=group, processes=left)
+            log.warning("browser_not_buried", group=group, processes=sorted(left))
             return
         time.sleep(0.01)
 

@@ -122,14 +122,16 @@ class Render:
             answer = self.devtools.answer(asked, until)
         except Late:
             raise self._unanswered(self.source) from None
-        self._require_page(page, self.source, answer.get("errorText"))
+        # Whoever goes back must not come to the blank page that was there before.
+        self.devtools.tell("Page.resetNavigationHistory", page.session)
+        self._require_page(page, self.source, answer.get("errorText"), download=bool(answer.get("isDownload")))
 
     def _unanswered(self, source: Url) -> OcrError:
         limit = self.options.timeout_ms
         refusal = self._refusal(source.url)
         return refusal or RenderTimeout(f"The address did not answer within {limit} ms.", limit=limit)
 
-    def _require_page(self, page: Page, source: Url, error: str | None) -> None:
+    def _require_page(self, page: Page, source: Url, error: str | None, *, download: bool) -> None:
         """Raise what kept the page from being there."""
         self.devtools.wait(lambda: page.loading.document_url is not None or error is not None, time.monotonic() + 1)
         refused = page.loading.response is not None and any(
@@ -139,13 +141,13 @@ class Render:
             address = page.loading.requested_url or source.url
             if refusal := self._refusal(address):
                 raise refusal
-        if page.loading.download is not None:
-            raise UnsupportedMediaType("The address leads to a download, not to a page.")
-        if error:
-            raise UrlUnreachable(f"The address could not be opened ({error.removeprefix('net::')}).", reason=error)
         kind = str((page.loading.response or {}).get("mimeType", "text/html"))
         if not kind.startswith(SHOWN_TYPES):
             raise UnsupportedMediaType(f"The address leads to {kind[:100]}, not to a page.", value=kind[:100])
+        if download or page.loading.download is not None:
+            raise UnsupportedMediaType("The address leads to a download, not to a page.")
+        if error:
+            raise UrlUnreachable(f"The address could not be opened ({error.removeprefix('net::')}).", reason=error)
 
     def _refusal(self, url: str) -> OcrError | None:
         _, host, port = origin_of(url)

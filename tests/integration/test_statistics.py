@@ -35,7 +35,7 @@ def recount(plans: Iterable[JobPlan]) -> dict[tuple[date, str], Row]:
     for plan in plans:
         if plan.status in (Status.SUCCEEDED, Status.FAILED):
             assert plan.finished_at is not None
-            groups[plan.finished_at.date(), TYPES[plan.kind]].append(plan)
+            groups[plan.finished_at.astimezone(UTC).date(), TYPES[plan.kind]].append(plan)
     return {key: _row(group) for key, group in groups.items()}
 
 
@@ -198,7 +198,7 @@ def test_days_that_were_asked_for_are_given_with_their_totals(db: Database) -> N
 
 
 def _is_within(plan: JobPlan, day: date, days: int) -> bool:
-    return plan.finished_at is not None and plan.finished_at.date() > day - timedelta(days=days)
+    return plan.finished_at is not None and plan.finished_at.astimezone(UTC).date() > day - timedelta(days=days)
 
 
 def test_the_reconciler_rolls_up(db: Database, settings: Settings) -> None:

@@ -63,6 +63,15 @@ def insert_crawl(connection: Connection, job_id: UUID, crawl: NewCrawl) -> None:
         raise NotFound(f"The harvest {crawl.harvest_id} was deleted.", value=str(crawl.harvest_id))
 
 
+LIST = """
+SELECT * FROM crawled_pages_visual
+ WHERE (cast(:session AS text) IS NULL OR crawl_session_id = :session)
+   AND (cast(:url AS text) IS NULL OR url = :url)
+   AND (cast(:crawled_at AS timestamptz) IS NULL OR (crawled_at, id) < (:crawled_at, cast(:id AS uuid)))
+ ORDER BY crawled_at DESC, id DESC LIMIT :limit
+"""
+
+
 def list_crawls(
     db: Database,
     *,
@@ -73,13 +82,7 @@ def list_crawls(
 ) -> list[CrawlView]:
     """The newest first, of a crawl session, or of an address. before: (crawled_at, id) of the last one already seen."""
     rows = db.all(
-        """
-        SELECT * FROM crawled_pages_visual
-         WHERE (cast(:session AS text) IS NULL OR crawl_session_id = :session)
-           AND (cast(:url AS text) IS NULL OR url = :url)
-           AND (cast(:crawled_at AS timestamptz) IS NULL OR (crawled_at, id) < (:crawled_at, cast(:id AS uuid)))
-         ORDER BY crawled_at DESC, id DESC LIMIT :limit
-        """,
+        LIST,
         session=session_id,
         url=url,
         crawled_at=before and before[0],

@@ -37,21 +37,24 @@ def expire_jobs(db: Database, retention_days: float) -> int:
     return db.run(expire)
 
 
+UNREFERENCED = """
+SELECT key FROM unnest(cast(:keys AS text[])) AS key
+ WHERE NOT EXISTS (SELECT FROM pages WHERE image_blob = key)
+   AND NOT EXISTS (SELECT FROM pages WHERE figure_blobs @> ARRAY[key])
+   AND NOT EXISTS (SELECT FROM pages WHERE tokens_blob = key)
+   AND NOT EXISTS (SELECT FROM dom_harvests WHERE dom_blob = key)
+   AND NOT EXISTS (SELECT FROM dom_harvests WHERE image_blob = key)
+   AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'blob' = key AND expired_at IS NULL)
+   AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'prepared' = key
+                      AND status NOT IN ('succeeded', 'failed', 'cancelled'))
+   AND NOT EXISTS (SELECT FROM jobs WHERE jsonb_path_query_array(result, '$.*.blob') @> to_jsonb(key))
+"""
+
+
 def unreferenced(db: Database, keys: Sequence[str]) -> list[str]:
     """Those of the blob keys that no job, page or harvest refers to; to a decrypted copy, no job that is over does."""
     rows = db.all(
-        """
-        SELECT key FROM unnest(cast(:keys AS text[])) AS key
-         WHERE NOT EXISTS (SELECT FROM pages WHERE image_blob = key)
-           AND NOT EXISTS (SELECT FROM pages WHERE figure_blobs @> ARRAY[key])
-           AND NOT EXISTS (SELECT FROM pages WHERE tokens_blob = key)
-           AND NOT EXISTS (SELECT FROM dom_harvests WHERE dom_blob = key)
-           AND NOT EXISTS (SELECT FROM dom_harvests WHERE image_blob = key)
-           AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'blob' = key AND expired_at IS NULL)
-           AND NOT EXISTS (SELECT FROM jobs WHERE source ->> 'prepared' = key
-                              AND status NOT IN ('succeeded', 'failed', 'cancelled'))
-           AND NOT EXISTS (SELECT FROM jobs WHERE jsonb_path_query_array(result, '$.*.blob') @> to_jsonb(key))
-        """,
+        UNREFERENCED,
         keys=list(keys),
     )
     return [row["key"] for row in rows]

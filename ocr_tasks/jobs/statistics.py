@@ -24,9 +24,11 @@ ROLL_UP_LOCK = 0x0C13
 # What is counted again: from the last day that was rolled up, and for an hour from the one before today, since a
 # transaction that ends a job before midnight may commit after it. Days are rolled up in order, so none is left out.
 CHANGING = """
-SELECT coalesce(least(max(date), cast((now() - interval '1 hour') AT TIME ZONE 'UTC' AS date)),
-                (SELECT cast(min(finished_at) AT TIME ZONE 'UTC' AS date) FROM jobs
-                  WHERE status IN ('succeeded', 'failed')), cast(now() AT TIME ZONE 'UTC' AS date)) AS first,
+SELECT CASE WHEN max(date) IS NOT NULL
+            THEN least(max(date), cast((now() - interval '1 hour') AT TIME ZONE 'UTC' AS date))
+            ELSE coalesce((SELECT cast(min(finished_at) AT TIME ZONE 'UTC' AS date) FROM jobs
+                            WHERE status IN ('succeeded', 'failed')),
+                          cast(now() AT TIME ZONE 'UTC' AS date)) END AS first,
        cast(now() AT TIME ZONE 'UTC' AS date) AS today
   FROM ocr_processing_stats
 """

@@ -167,7 +167,13 @@ def test_a_client_sees_its_connection_end_when_a_kept_one_behind_it_did(
 
 def test_a_body_has_one_length(session: ProxySession, internet: Internet) -> None:
     two = b"Transfer-Encoding: chunked\r\nContent-Length: 99\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
-    with Origin(answering(b"HTTP/1.1 200 OK\r\n" + two)) as origin:
+
+    def script(connection: socket.socket) -> None:
+        head_of(connection)
+        assert unchunked(connection) == b"hi"
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + two)
+
+    with Origin(script) as origin:
         internet.add("site.example", origin)
         answer = said(session, b"POST http://site.example/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + two)
     assert b"content-length" not in (origin.heads[0] + answer).lower()
@@ -473,6 +479,7 @@ def everything_silently(connection: socket.socket) -> None:
         b"\r\n\r\n\r\n",
         b"\0" * 100,
     ],
+    ids=lambda request_: repr(request_)[:60],
 )
 def test_what_is_no_request_for_a_proxy_is_refused(request_: bytes, session: ProxySession, internet: Internet) -> None:
     with Origin() as origin:

@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
 import psutil
 import pytest
@@ -86,10 +87,20 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def get(session: ProxySession, url: str, method: str = "GET", **kwargs: object) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", session.port, timeout=5)
-    connection.request(method, url, **kwargs)  # type: ignore[arg-type]
-    return connection.getresponse()
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    reason: str
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+def get(session: ProxySession, url: str, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
+    """One request through the proxy, on a connection of its own."""
+    with closing(http.client.HTTPConnection("127.0.0.1", session.port, timeout=5)) as connection:
+        connection.request(method, url, headers=headers or {})
+        with connection.getresponse() as response:
+            return Answer(response.status, response.reason, response.headers, response.read())
 
 
 # -- what goes through ---------------------------------------------
@@ -103,7 +114,7 @@ def test_a_request_is_passed_on_with_its_path_and_without_what_was_for_the_proxy
         internet.add("site.example", origin)
         headers = {"Proxy-Connection": "keep-alive", "Host": "other.example", "X-Mine": "1", "Proxy-Authorization": "x"}
         response = get(session, "http://SITE.example:8080/a?b=c'\"|", headers=headers)
-        assert (response.status, response.reason, response.read()) == (200, "Fine", b"hi")
+        assert (response.status, response.reason, response.body) == (200, "Fine", b"hi")
         assert response.headers["X-Odd"] == "\xfc"
         assert response.headers["X-Own"] is None
         head = origin.heads[0].decode().lower()
@@ -149,6 +160,24 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(session: Prox
         assert origin.connections == 3
 
 
+def test_what_a_server_says_unasked_answers_no_request(session: ProxySession, internet: Internet) -> None:
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    def impatient(connection: socket.socket) -> None:
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")(connection)
+        connection.sendall(late)
+
+    with Origin(impatient) as origin:
+        internet.add("site.example", origin)
+        connection = http.client.HTTPConnection("127.0.0.1", session.port, timeout=5)
+        for _ in range(2):
+            connection.request("GET", "http://site.example/")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"1")
+            wait_for(lambda: not origin.open)
+        connection.close()
+
+
 def test_a_client_sees_its_connection_end_when_a_kept_one_behind_it_did(
     session: ProxySession, internet: Internet
 ) -> None:
@@ -167,7 +196,13 @@ def test_a_client_sees_its_connection_end_when_a_kept_one_behind_it_did(
 
 def test_a_body_has_one_length(session: ProxySession, internet: Internet) -> None:
     two = b"Transfer-Encoding: chunked\r\nContent-Length: 99\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
-    with Origin(answering(b"HTTP/1.1 200 OK\r\n" + two)) as origin:
+
+    def script(connection: socket.socket) -> None:
+        head_of(connection)
+        assert unchunked(connection) == b"hi"
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + two)
+
+    with Origin(script) as origin:
         internet.add("site.example", origin)
         answer = said(session, b"POST http://site.example/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + two)
     assert b"content-length" not in (origin.heads[0] + answer).lower()
@@ -264,14 +299,14 @@ def test_an_answer_ends_where_it_ends(
 ) -> None:
     with Origin(answering(answer)) as origin:
         internet.add("site.example", origin)
-        assert get(session, "http://site.example/", method).read() == body
+        assert get(session, "http://site.example/", method).body == body
 
 
 def test_an_answer_that_is_cut_off_arrives_cut_off(session: ProxySession, internet: Internet) -> None:
     with Origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")) as origin:
         internet.add("site.example", origin)
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-            get(session, "http://site.example/").read()
+            get(session, "http://site.example/")
 
 
 def test_a_tunnel_passes_bytes_both_ways_until_both_ends_are_done(session: ProxySession, internet: Internet) -> None:
@@ -473,6 +508,7 @@ def everything_silently(connection: socket.socket) -> None:
         b"\r\n\r\n\r\n",
         b"\0" * 100,
     ],
+    ids=lambda request_: repr(request_)[:60],
 )
 def test_what_is_no_request_for_a_proxy_is_refused(request_: bytes, session: ProxySession, internet: Internet) -> None:
     with Origin() as origin:
@@ -581,7 +617,7 @@ def test_connections_are_bounded_and_room_comes_back(
         for connection in held:
             connection.close()
         wait_for(lambda: len(session._clients) < 10)
-        assert get(session, "http://site.example/").read() == b"hi"
+        assert get(session, "http://site.example/").body == b"hi"
 
 
 def test_many_at_once_all_get_their_answers(session: ProxySession, internet: Internet) -> None:
@@ -589,7 +625,7 @@ def test_many_at_once_all_get_their_answers(session: ProxySession, internet: Int
         internet.add("site.example", origin)
         bodies: list[bytes] = []
         threads = [
-            threading.Thread(target=lambda: bodies.append(get(session, "http://site.example/").read()))
+            threading.Thread(target=lambda: bodies.append(get(session, "http://site.example/").body))
             for _ in range(100)
         ]
         for thread in threads:

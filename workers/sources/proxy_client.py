@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import h11
 import structlog
@@ -41,6 +42,7 @@ class Client:
         self._server: Side | None = None
         self.place = ("", 0)  # that the server was reached at
         self._reused = False  # whether it has answered a request before
+        self._watch: asyncio.Task[bytes] | None = None  # what it says between two requests
 
     async def serve(self) -> None:
         """Until either end has had enough. Raises Cut when the session has."""
@@ -54,6 +56,8 @@ class Client:
             self._client.abort()
             if self._server is not None:
                 self._server.abort()
+            if self._watch is not None:
+                await _cancelled(self._watch)
 
     async def _serve_one(self) -> bool:
         """One request; False when it was the last on this connection."""
@@ -120,11 +124,10 @@ class Client:
         pumps = {asyncio.create_task(self._client.pump(server)), asyncio.create_task(server.pump(self._client))}
         try:
             ended, open_ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            late, _ = (
-                await asyncio.wait(open_, timeout=HALF_OPEN_TIMEOUT_S) if open_ and _well(ended) else (set(), open_)
-            )
-            for pump in ended | late:
-                pump.result()
+            for pump in ended:
+                pump.result()  # raises what ended it
+            if open_:
+                await asyncio.wait(open_, timeout=HALF_OPEN_TIMEOUT_S)
         finally:
             await _cancelled(*pumps)
 
@@ -154,19 +157,27 @@ class Client:
     async def _server_at(self, host: str, port: int) -> Side:
         """The connection of the last request if that went to the same place, else a new one."""
         server = self._server
-        self._reused = server is not None and self.place == (host, port) and not server.reader.at_eof()
-        if server is not None and self._reused:
-            return server
         if server is not None:
+            self._reused = await self._silent(server) and self.place == (host, port)
+            if self._reused:
+                return server
             server.abort()
-        self._server = None
+        self._server, self._reused = None, False
         self._server = server = Side(h11.CLIENT, *await self._reach(host, port), self._books)
         self.place = (host, port)
         return server
 
+    async def _silent(self, server: Side) -> bool:
+        """Whether a kept server has said nothing since its last answer: neither goodbye nor that it waited too long."""
+        silent = self._watch is not None and not self._watch.done() and not server.reader.at_eof()
+        if self._watch is not None:
+            await _cancelled(self._watch)
+        return silent
+
     def _ready_for_more(self, server: Side) -> bool:
         try:
             server.http.start_next_cycle()
+            self._watch = asyncio.create_task(server.read(timeout_s=None))
         except h11.LocalProtocolError:  # it closes, or was not sent all
             server.abort()
             self._server = None
@@ -255,11 +266,7 @@ async def _sent(server: Side, event: h11.Event) -> bool:
     return True
 
 
-def _well(ended: set[asyncio.Task[None]]) -> bool:
-    return all(task.exception() is None for task in ended)
-
-
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
     """Tasks that are over, whatever they were about."""
     for task in tasks:
         task.cancel()

@@ -52,8 +52,7 @@ class Page:
         call = self.devtools.call
         call("Browser.setDownloadBehavior", behavior="deny", browserContextId=self.context)
         call("Target.setDiscoverTargets", discover=True, filter=[{"type": "page"}])
-        # No address, not even about:blank: there would be a blank page to go back to.
-        self.target = call("Target.createTarget", url="", browserContextId=self.context)["targetId"]
+        self.target = call("Target.createTarget", url="about:blank", browserContextId=self.context)["targetId"]
         self.session = call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         self.loading.main_frame = self.target  # Chromium names a page by its main frame
         asked = [self.devtools.ask(method, self.session, **params) for method, params in self._settings()]

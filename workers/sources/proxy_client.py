@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,8 +10,8 @@ import h11
 import structlog
 
 from ocr_tasks.errors import AddressForbidden, InvalidUrl, OcrError, UrlTimeout, UrlUnreachable
-from ocr_tasks.urls import split_authority
 from workers.sources.proxy_side import CHUNK_BYTES, Cut, Side, end_to_end
+from workers.sources.proxy_targets import absolute_form, authority_form, targeted
 from workers.sources.traffic import Books
 
 __all__ = ["BUFFER_BYTES", "Client", "Cut"]
@@ -97,20 +96,10 @@ class Client:
             while await self._client.read():
                 pass
 
-    def _targeted(self, read: Callable[[str], _Target], target: bytes) -> _Target:
-        """Where a request goes; books what cannot be."""
-        text = target.decode("latin-1")
-        try:
-            return read(text)
-        except InvalidUrl as error:
-            named = re.match(r"(?:\w*://)?([^/?#]{0,200}?)(?::([0-9]{1,5}))?(?:[/?#]|$)", text)
-            self._books.refused(named[1] if named else "", int(named[2] or 80) if named else 0, error)
-            raise
-
     # -- tunnels ---------------------------------------------
 
     async def _tunnel(self, request: h11.Request) -> None:
-        self.place = host, port = self._targeted(_authority_form, request.target)[:2]
+        self.place = host, port = targeted(authority_form, request.target, self._books)[:2]
         self._server = Side(h11.CLIENT, *await self._reach(host, port), self._books)
         await self._client.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         await self._splice(self._server)
@@ -135,7 +124,7 @@ class Client:
 
     async def _exchange(self, request: h11.Request) -> bool:
         """Pass a request and its answer on; False when the connection is over after it."""
-        host, port, authority, target = self._targeted(_absolute_form, request.target)
+        host, port, authority, target = targeted(absolute_form, request.target, self._books)
         server = await self._server_at(host, port)
         headers = [(name, value) for name, value in end_to_end(request) if name.lower() != b"host"]
         headers.insert(0, (b"Host", authority.encode()))
@@ -233,22 +222,6 @@ class Client:
             refusal = kind(f"{host}, port {port}, {said}.", host=host, port=port)
             self._books.refused(host, port, refusal)
             raise refusal from None
-
-
-_Target = tuple[str, int, str, str]
-"""Host (canonical), port, authority (for `Host`), path and query."""
-
-
-def _authority_form(text: str) -> _Target:
-    return *split_authority(text), text, ""
-
-
-def _absolute_form(text: str) -> _Target:
-    matched = re.fullmatch(r"(?i:http)://([^/?#@\\]*)([/?][^#]*)?(?:#.*)?", text)
-    if matched is None:
-        raise InvalidUrl(f"{text[:200]!r} is nothing that the proxy fetches: it must start with http://host.")
-    target = matched[2] or "/"
-    return *split_authority(matched[1], 80), matched[1], target if target.startswith("/") else f"/{target}"
 
 
 def _status(error: OcrError) -> int:

@@ -25,7 +25,7 @@ from workers.sources.browser.programs import browser_program, driver_program
 
 ROWS = "".join(f"<tr><td>{n}</td><td>Item number {n} of a list</td><td>{n * 17} €</td></tr>" for n in range(60))
 PROSE = "".join(f"<p>{' '.join(f'word{n}' for n in range(k, k + 120))}</p>" for k in range(0, 1200, 120))
-PAGE = f"<!doctype html><html><head><title>Page</title></head><body><h1>A page</h1>{PROSE}<table>{ROWS}</table></body></html>"
+PAGE = f"<!doctype html><html><head><title>Page</title></head><body><h1>A page</h1>{PROSE}<table>{ROWS}</table>"
 OPTIONS = parse_render_options({})
 LIMITS = browser_limits(Settings(_env_file=None))
 

@@ -35,7 +35,8 @@ def everything(place: str, tls: str = "https") -> str:
     <iframe srcdoc='<img src={url}/srcdoc.png><meta http-equiv=refresh content=0;{url}/x>'>
     </iframe><iframe src="data:text/html;base64,{data}"></iframe>
     <iframe sandbox=allow-scripts src={url}/sandbox></iframe>
-    <iframe name=inside></iframe><form id=f target=inside action={url}/form method=post><input name=a value=1></form><input type=image src={url}/in.png>
+    <iframe name=inside></iframe><form id=f target=inside action={url}/form method=post><input name=a value=1></form>
+    <input type=image src={url}/in.png>
     <svg><image href={url}/svg.png /><use href={url}/use.svg#a /></svg><math href={url}/m></math>
     <body background={url}/body.png><script src={url}/script.js></script><script type=module src={url}/mod.js></script>
     <script>

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.browser.watching import held_by
 from tests.processes import alive, descendants
 from tests.stack import until
 from workers.sources.browser import Browser, Html
+from workers.sources.browser.folder import PREFIX
 
 OPTIONS = parse_render_options({**SMALL, "javascript": True})
 PAGE = "<title>{n}</title><p>page {n}</p><script>window.kept = new Array(1e6).fill({n}); open('about:blank')</script>"
@@ -79,18 +81,20 @@ def test_a_browser_dies_with_its_worker_and_its_folder_is_swept(programs: None, 
     worker.stdout.close()
     until(lambda: not any(map(alive, family)), what="the browser's end")
     assert not alive(group)
-    left = [path for path in Path(tempfile.gettempdir()).glob("lightdom-ocr-browser-*") if path.stat().st_uid]
+    left = list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{worker.pid}-*"))
     for path in left:  # as if a while had passed
         os.utime(path, (0, 0))
     with Browser(LIMITS) as browser:
         browser.render(Html("<p>x"), OPTIONS)
-        assert not any(path.exists() and path.stat().st_mtime == 0 for path in left)
+    assert left
+    assert not any(path.exists() for path in left)
 
 
 @pytest.mark.parametrize("name", ["browser_path", "chromedriver_path"])
 def test_a_missing_browser_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    paths: dict[str, Any] = {name: str(tmp_path / "none")}
     with pytest.raises(BrowserUnavailable, match=f"OCR_{name.upper()}"):
-        Browser(replace(LIMITS, **{name: str(tmp_path / "none")})).render(Html(""), OPTIONS)
+        Browser(replace(LIMITS, **paths)).render(Html(""), OPTIONS)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BrowserUnavailable, match="apt-get install chromium chromium-driver"):
         Browser(LIMITS).render(Html(""), OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import psutil
 
 from workers.sources.browser import Browser
-from workers.sources.browser.process import _proportional_bytes, members
+from workers.sources.browser.folder import PREFIX
+from workers.sources.browser.process import members, proportional_bytes
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class Held:
 def held_by(browser: Browser) -> Held:
     group = browser.group
     pids = members(group) if group is not None else []
-    folders = list(Path(tempfile.gettempdir()).glob("lightdom-ocr-browser-*"))
+    folders = list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{os.getpid()}-*"))
     own = psutil.Process()
     return Held(
-        browser_mb=sum(map(_proportional_bytes, pids)) / 2**20,
+        browser_mb=sum(map(proportional_bytes, pids)) / 2**20,
         own_mb=own.memory_full_info().uss / 2**20,
         processes=len(pids) + len(own.children()),
         files=own.num_fds(),

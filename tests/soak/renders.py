@@ -34,8 +34,8 @@ PAGES = (
     f"<h1>Article</h1><p>{TEXT}</p>",
     "<table>" + "".join(f"<tr><td>{n}</td><td>row</td></tr>" for n in range(400)) + "</table>",
     f"<p>{TEXT}</p><iframe srcdoc='<p>{TEXT}</p>'></iframe><script>open('about:blank'); alert(1)</script>",
-    "<canvas id=c width=2000 height=2000></canvas><script>c.getContext('2d').fillRect(0, 0, 999, 999);"
-    "window.kept = new Array(3e6).fill(1); new Worker(URL.createObjectURL(new Blob(['for(;;);'])))</script>",
+    """<canvas id=c width=2000 height=2000></canvas><script>c.getContext('2d').fillRect(0, 0, 999, 999);
+    window.kept = new Array(3e6).fill(1); new Worker(URL.createObjectURL(new Blob(['for(;;);'])))</script>""",
     "<p>中文 العربية</p><script>setInterval(() => document.body.append('x'), 1)</script>",
 )
 HOSTILE = "<p>x</p><script>for (;;);</script>"

@@ -79,9 +79,10 @@ def read_all(model: Any, requests: Sequence[Request]) -> None:
         batch.step()
 
 
-def loop(model: Any, slot_tokens: int = 256) -> ContinuousBatch:
+def loop(model: Any, slot_tokens: int = 256, **sizes: tuple[int, ...]) -> ContinuousBatch:
+    """sizes: those of Limits that rounds are rounded up to."""
     checkpoint: Any = SimpleNamespace(model=model, family="deepseek-ocr")
-    return ContinuousBatch(checkpoint, Limits(SLOTS, slot_tokens, 4096, prefill_tokens=512, steps=4))
+    return ContinuousBatch(checkpoint, Limits(SLOTS, slot_tokens, 4096, prefill_tokens=512, steps=4, **sizes))
 
 
 class EachAtItsLimit(StoppingCriteria):

@@ -1,113 +1,56 @@
 """What a node around the engine's loop costs it: 128 task threads claim, load and store pages beside it.
 
-Once with the loop in the node's process and once with it in a process of its own, as a node has it. The time in which
-the loop's thread could run and had no core is taken out: what is left is what it waits for the interpreter's lock.
+The same loop three times, taking short turns: alone, in a node's process, and beside a node in a process of its own, as
+a node has it. A node whose loop rests soon rests too: all its threads wait for their pages.
+
+So that only the node makes a difference: every step decodes all slots over as many places (as on CUDA, where a round's
+shape is that of its graph; else a step costs the more the longer its longest text is, and a bare loop whose texts
+began together has short ones half of the time); the turns are short, because a processor's speed drifts by a tenth and
+more within seconds; and the time in which a loop's thread could run and had no core is taken out.
 """
 
 from __future__ import annotations
 
 import itertools
-import mmap
 import os
-import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
 import torch
 from PIL import Image
 
-from ocr_tasks.contract import OcrOptions, Operation, PageResult, Source
+from ocr_tasks.contract import OcrOptions, Source
 from ocr_tasks.jobs.submitting import create_job
-from ocr_tasks.settings import Settings
+from ocr_tasks.settings import Settings, get_settings
 from tests.benchmarks.engine_cpu import SLOTS, loop, mixed_requests, small_model
+from tests.benchmarks.engine_turns import EVERYBODY, LONGEST, Board, LoopEngine, Share, share
 from tests.benchmarks.pipeline import benchmark_environment
-from tests.benchmarks.report import Finding, interleaved
+from tests.benchmarks.report import Finding
 from tests.conftest import settings_of
 from tests.documents import encoded
 from workers.announcer import Announcer
-from workers.engine import Engine, PageDone, PageWork, WorkId
+from workers.engine import Engine, PageWork, WorkId
 from workers.engine.apart import ApartEngine
-from workers.engine.deepseek.batching import ContinuousBatch, Request
 from workers.node import Node
 from workers.pages import read_page
 from workers.runtime import Runtime, make_runtime
 
 THREADS = 128
-SECONDS = 6.0
-WARM_UP_S = 2.0
-LAYOUT = struct.Struct("qd")
-ROUNDS = 3
-TOKENS = 500  # of each page: some twenty pages a second, as many as a large GPU is hoped to read
-PAGES = 2000  # more than are read in that time
-COUNTER = "BENCHMARK_TOKENS_FILE"
+ROUNDS = 20
+TURN_S, SETTLE_S = 2.0, 0.5  # of each turn, what is not counted: the node before ends its last pages
+PAGES = 5000  # more than are read in that time
+BARE, INSIDE, APART = "bare", "inside", "apart"
+FOLDER, LOOP = "BENCHMARK_FOLDER", "BENCHMARK_LOOP"
 LOADER = "tests.benchmarks.engine_host:load_loop"
-TEXT = "A line of a page, some sixty characters long, as pages have.\n" * 60
-
-
-class Progress(NamedTuple):
-    """Steps of a loop so far, and seconds that its thread waited for a core."""
-
-    steps: int
-    starved_s: float
-
-
-class Counter:
-    """A loop's progress as two processes see it, in a file of two numbers."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("a+b") as file:
-            file.truncate(LAYOUT.size)
-            self._memory = mmap.mmap(file.fileno(), LAYOUT.size)
-
-    def read(self) -> Progress:
-        return Progress(*LAYOUT.unpack(self._memory[:]))
-
-    def write(self, steps: int) -> None:
-        """Of the thread that calls; Linux counts what it waited for."""
-        waited_ns = int(Path("/proc/thread-self/schedstat").read_text().split()[1])
-        self._memory[:] = LAYOUT.pack(steps, waited_ns / 1e9)
-
-
-def rate(before: Progress, after: Progress, elapsed_s: float) -> float:
-    """Steps a second of the time in which the loop had a core when it wanted one."""
-    return (after.steps - before.steps) / (elapsed_s - (after.starved_s - before.starved_s))
-
-
-class LoopEngine:
-    """The batch behind the engine's protocol; every page is the same request, so that both runs do the same work."""
-
-    name, revision, operations = "deepseek", "benchmark", frozenset({Operation.READ})
-    capacity = SLOTS
-
-    def __init__(self, batch: ContinuousBatch, request: Request, counter: Counter) -> None:
-        self.batch = batch
-        self.request = request
-        self.counter = counter
-        self.steps = 0
-
-    def admit(self, works: Sequence[PageWork]) -> None:
-        for work in works:
-            self.batch.add(replace(self.request, id=work.id))
-
-    def step(self) -> Sequence[PageDone]:
-        ended = self.batch.step()
-        self.steps += 1
-        self.counter.write(self.steps)
-        return [PageDone(one.id, PageResult(text=TEXT, markdown=TEXT)) for one in ended if isinstance(one.id, WorkId)]
-
-    def evict(self, ids: Collection[WorkId]) -> None:
-        self.batch.remove(ids)
-
-    def close(self) -> None:
-        pass
 
 
 def findings() -> list[Finding]:
@@ -115,51 +58,91 @@ def findings() -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix="lightdom-ocr-bench-") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        os.environ[COUNTER] = str(folder / "tokens")
+        os.environ[FOLDER] = name
         with benchmark_environment(folder) as environment:
             settings = settings_of(environment)
             runtime = make_runtime(settings, pool_size=20)
-            image = runtime.blobs.put(encoded(Image.new("L", (1240, 1754), 255), "PNG"))
-            pages: list[float] = []
-            rates = interleaved(
-                ROUNDS,
-                bare=lambda: bare(load_loop(settings)),
-                inside=lambda: loaded(load_loop(settings), runtime, running_job(runtime, image), pages),
-                apart=lambda: loaded(ApartEngine(settings, LOADER), runtime, running_job(runtime, image), pages),
-            )
+            shares, pages = turns(Board(folder), settings, runtime)
             runtime.db.close()
-    beside = f"with {THREADS} task threads at work, share of the bare loop's step rate"
+    return report(shares, pages)
+
+
+def report(shares: dict[str, list[Share]], pages_per_s: float) -> list[Finding]:
+    def beside(name: str, of: str) -> float:
+        """Of neighbouring turns, the median of the ratios."""
+        pairs = zip(shares[name], shares[BARE], strict=True)
+        return median(getattr(ours, of) / getattr(bare, of) for ours, bare in pairs)
+
+    loaded = f"with {THREADS} task threads at work"
+    apart, inside = f"{loaded}, loop in a process of its own", f"{loaded}, loop in the node's process"
+    of_bare = "share of the bare loop's"
     return [
-        Finding(f"{beside}: loop in a process of its own", rates["apart"] / rates["bare"], "ratio", 0.95),
-        Finding(f"{beside}: loop in the node's process", rates["inside"] / rates["bare"], "ratio"),
-        Finding("pages that those threads claimed, loaded and stored", median(pages), "pages/s"),
+        Finding(f"{apart}: {of_bare} step rate", beside(APART, "steps"), "ratio", 0.95),
+        Finding(f"{apart}: {of_bare} text tokens/s", beside(APART, "decoded"), "ratio", 0.95),
+        Finding(f"{apart}: time blocked", median(one.blocked for one in shares[APART]), "ratio"),
+        Finding(f"{inside}: {of_bare} step rate", beside(INSIDE, "steps"), "ratio"),
+        Finding(f"{inside}: {of_bare} text tokens/s", beside(INSIDE, "decoded"), "ratio"),
+        Finding(f"{inside}: time blocked", median(one.blocked for one in shares[INSIDE]), "ratio"),
+        Finding("pages that those threads claimed, loaded and stored beside it", pages_per_s, "pages/s"),
     ]
+
+
+def turns(board: Board, settings: Settings, runtime: Runtime) -> tuple[dict[str, list[Share]], float]:
+    """Each loop's shares, one a turn; and the pages a second that the node beside a loop apart stored."""
+    shares: dict[str, list[Share]] = {BARE: [], INSIDE: [], APART: []}
+    stored, read_in_s = itertools.count(), []
+    board.give_turn("nobody")
+    os.environ[LOOP] = BARE
+    alone = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.engine_host"])
+    os.environ[LOOP] = INSIDE
+    inside = load_loop(settings)
+    os.environ[LOOP] = APART
+    apart = ApartEngine(settings, LOADER)
+    with loaded(inside, runtime, itertools.count()), loaded(apart, runtime, stored):
+        for number in range(ROUNDS + 1):
+            for name, of_loop in shares.items():
+                before = next(stored)
+                of_loop.append(turn(board, name))
+                if name == APART:
+                    read_in_s.append((next(stored) - before - 1) / TURN_S)
+        board.give_turn(EVERYBODY)
+    alone.kill()
+    alone.wait()
+    # The first round was for warming up.
+    return {name: of_loop[1:] for name, of_loop in shares.items()}, median(read_in_s[1:])
+
+
+def turn(board: Board, name: str) -> Share:
+    board.give_turn(name)
+    time.sleep(SETTLE_S)
+    before = board.read(name)
+    time.sleep(TURN_S - SETTLE_S)
+    return share(before, board.read(name))
 
 
 def load_loop(settings: Settings) -> LoopEngine:
     """The engine that is measured; also loaded by name, in a process of its own."""
     torch.set_num_threads(1)
-    request = replace(mixed_requests(1)[0], most_new_tokens=TOKENS)
-    return LoopEngine(loop(small_model(), slot_tokens=1024), request, Counter(Path(os.environ[COUNTER])))
+    request = mixed_requests(1)[0]
+    slot_tokens = len(request.prompt) + LONGEST
+    batch = loop(small_model(), slot_tokens, slot_sizes=(SLOTS,), time_sizes=(slot_tokens,))
+    return LoopEngine(batch, request, Board(Path(os.environ[FOLDER])), os.environ[LOOP])
 
 
-def bare(engine: LoopEngine) -> float:
-    """Steps a second of the loop alone, its slots always full."""
-    engine.counter.write(0)
-    before, started = engine.counter.read(), time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < SECONDS:
+def bare() -> None:
+    """The loop alone, its slots always full, for ever."""
+    engine = load_loop(get_settings())
+    while True:
         engine.admit([some_page() for _ in range(2 * SLOTS - len(engine.batch))])
         engine.step()
-    return rate(before, engine.counter.read(), elapsed)
 
 
-def loaded(engine: Engine, runtime: Runtime, job_id: UUID, pages: list[float]) -> float:
-    """Steps a second of the same loop under a node whose task threads read the pages of a job.
-
-    pages: gets the number of those that were stored in a second.
-    """
-    counter, stored = Counter(Path(os.environ[COUNTER])), itertools.count()
-    announcer = Announcer(runtime.db, "bench@here", engine.name)
+@contextmanager
+def loaded(engine: Engine, runtime: Runtime, stored: Iterator[int]) -> Iterator[None]:
+    """A node around an engine whose task threads read the pages of a job; `stored`: one further with each page."""
+    image = runtime.blobs.put(encoded(Image.new("L", (1240, 1754), 255), "PNG"))
+    job_id = running_job(runtime, image)
+    announcer = Announcer(runtime.db, f"bench-{job_id}@here", engine.name)
     announcer.start()
     node = Node(runtime, engine, announcer, on_hang=print)
     numbers, over = itertools.count(1), threading.Event()
@@ -173,18 +156,13 @@ def loaded(engine: Engine, runtime: Runtime, job_id: UUID, pages: list[float]) -
     node.start()
     for thread in threads:
         thread.start()
-    time.sleep(WARM_UP_S)
-    before, pages_before, started = counter.read(), next(stored), time.perf_counter()
-    time.sleep(SECONDS)
-    after, pages_after, elapsed = counter.read(), next(stored), time.perf_counter() - started
+    yield
     over.set()
     node.batcher.stop(0)
     for thread in threads:
         thread.join()
     node.close()
     announcer.close()
-    pages.append((pages_after - pages_before - 1) / elapsed)
-    return rate(before, after, elapsed)
 
 
 def some_page() -> PageWork:
@@ -207,3 +185,7 @@ def running_job(runtime: Runtime, image: str) -> UUID:
         job=job_id, image=image, n=PAGES,
     )  # fmt: skip
     return job_id
+
+
+if __name__ == "__main__":
+    bare()

@@ -89,7 +89,7 @@ def report(shares: dict[str, list[Share]], pages_per_s: float) -> list[Finding]:
 
 def turns(board: Board, settings: Settings, runtime: Runtime) -> tuple[dict[str, list[Share]], float]:
     """Each loop's shares, one a turn; and the pages a second that the node beside a loop apart stored."""
-    shares: dict[str, list[Share]] = {BARE: [], INSIDE: [], APART: []}
+    shares: dict[str, list[Share]] = {INSIDE: [], BARE: [], APART: []}  # both are next to the bare loop
     stored, read_in_s = itertools.count(), []
     board.give_turn("nobody")
     os.environ[LOOP] = BARE

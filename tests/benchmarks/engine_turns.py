@@ -15,6 +15,7 @@ from ocr_tasks.contract import Operation, PageResult
 from tests.benchmarks.engine_cpu import SLOTS
 from workers.engine import PageDone, PageWork, WorkId
 from workers.engine.deepseek.batching import ContinuousBatch, Request
+from workers.engine.deepseek.limits import pages_held
 
 LAYOUT = struct.Struct("qqddd")
 EVERYBODY = "everybody"
@@ -93,7 +94,7 @@ class LoopEngine:
     """
 
     name, revision, operations = "deepseek", "benchmark", frozenset({Operation.READ})
-    capacity = SLOTS
+    capacity = pages_held(SLOTS)
 
     def __init__(self, batch: ContinuousBatch, request: Request, board: Board, loop: str) -> None:
         self.batch = batch

@@ -1,7 +1,8 @@
 """What a node around the engine's loop costs it: 128 task threads claim, load and store pages beside it.
 
-The same loop three times, taking short turns: alone, in a node's process, and beside a node in a process of its own, as
-a node has it. A node whose loop rests soon rests too: all its threads wait for their pages.
+The same loop, taking short turns: alone; in a node's process; beside a node in a process of its own, as a node has it;
+and beside a node that it does not serve, whose own engine only sleeps: that costs what the machine is used for
+otherwise, and no lock. A node whose engine waits for its turn soon rests, for all its threads wait for their pages.
 
 So that only the node makes a difference: every step decodes all slots over as many places (as on CUDA, where a round's
 shape is that of its graph; else a step costs the more the longer its longest text is, and a bare loop whose texts
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from uuid import UUID, uuid4
@@ -31,8 +32,8 @@ from PIL import Image
 from ocr_tasks.contract import OcrOptions, Source
 from ocr_tasks.jobs.submitting import create_job
 from ocr_tasks.settings import Settings, get_settings
-from tests.benchmarks.engine_cpu import SLOTS, loop, mixed_requests, small_model
-from tests.benchmarks.engine_turns import EVERYBODY, LONGEST, Board, LoopEngine, Share, share
+from tests.benchmarks.engine_cpu import SLOTS, checkpoint_of, mixed_requests, small_model
+from tests.benchmarks.engine_turns import EVERYBODY, LONGEST, Board, LoopEngine, RestingBatch, Share, share
 from tests.benchmarks.pipeline import benchmark_environment
 from tests.benchmarks.report import Finding
 from tests.conftest import settings_of
@@ -40,15 +41,18 @@ from tests.documents import encoded
 from workers.announcer import Announcer
 from workers.engine import Engine, PageWork, WorkId
 from workers.engine.apart import ApartEngine
+from workers.engine.deepseek.batching import ContinuousBatch
+from workers.engine.deepseek.scheduler import Limits
 from workers.node import Node
 from workers.pages import read_page
 from workers.runtime import Runtime, make_runtime
 
 THREADS = 128
 ROUNDS = 20
-TURN_S, SETTLE_S = 2.0, 0.5  # of each turn, what is not counted: the node before ends its last pages
+TURN_S, SETTLE_S = 1.8, 0.4  # of each turn, what is not counted: the node before ends its last pages
 PAGES = 5000  # more than are read in that time
-BARE, INSIDE, APART = "bare", "inside", "apart"
+BARE, BESIDE, INSIDE, APART = "bare", "beside", "inside", "apart"
+TURNS = {BARE: (BARE, BESIDE)}  # of a loop, where they are not those of its name
 FOLDER, LOOP = "BENCHMARK_FOLDER", "BENCHMARK_LOOP"
 LOADER = "tests.benchmarks.engine_host:load_loop"
 
@@ -68,56 +72,58 @@ def findings() -> list[Finding]:
 
 
 def report(shares: dict[str, list[Share]], pages_per_s: float) -> list[Finding]:
-    def beside(name: str, of: str) -> float:
-        """Of neighbouring turns, the median of the ratios."""
-        pairs = zip(shares[name], shares[BARE], strict=True)
-        return median(getattr(ours, of) / getattr(bare, of) for ours, bare in pairs)
+    def ratio(name: str, to: str, of: str = "steps") -> float:
+        """The median over rounds."""
+        pairs = zip(shares[name], shares[to], strict=True)
+        return float(median(getattr(one, of) / getattr(other, of) for one, other in pairs))
 
     loaded = f"with {THREADS} task threads at work"
     apart, inside = f"{loaded}, loop in a process of its own", f"{loaded}, loop in the node's process"
-    of_bare = "share of the bare loop's"
+    blocked = "time that it waited for the lock or for pages"
     return [
-        Finding(f"{apart}: {of_bare} step rate", beside(APART, "steps"), "ratio", 0.95),
-        Finding(f"{apart}: {of_bare} text tokens/s", beside(APART, "decoded"), "ratio", 0.95),
-        Finding(f"{apart}: time blocked", median(one.blocked for one in shares[APART]), "ratio"),
-        Finding(f"{inside}: {of_bare} step rate", beside(INSIDE, "steps"), "ratio"),
-        Finding(f"{inside}: {of_bare} text tokens/s", beside(INSIDE, "decoded"), "ratio"),
-        Finding(f"{inside}: time blocked", median(one.blocked for one in shares[INSIDE]), "ratio"),
-        Finding("pages that those threads claimed, loaded and stored beside it", pages_per_s, "pages/s"),
+        Finding(f"{apart}: share of the bare loop's step rate", ratio(APART, BARE), "ratio", 0.95),
+        Finding(f"{apart}: share of its text tokens/s", ratio(APART, BARE, "decoded"), "ratio", 0.95),
+        Finding(
+            f"{apart}: share of a loop's step rate that such a node only runs beside", ratio(APART, BESIDE), "ratio"
+        ),
+        Finding(f"{apart}: {blocked}", median(one.blocked for one in shares[APART]), "ratio"),
+        Finding(f"{inside}: share of the bare loop's step rate", ratio(INSIDE, BARE), "ratio"),
+        Finding(f"{inside}: {blocked}", median(one.blocked for one in shares[INSIDE]), "ratio"),
+        Finding("pages that those threads claimed, loaded and stored", pages_per_s, "pages/s"),
     ]
 
 
 def turns(board: Board, settings: Settings, runtime: Runtime) -> tuple[dict[str, list[Share]], float]:
     """Each loop's shares, one a turn; and the pages a second that the node beside a loop apart stored."""
-    shares: dict[str, list[Share]] = {INSIDE: [], BARE: [], APART: []}  # both are next to the bare loop
+    shares: dict[str, list[Share]] = {INSIDE: [], BARE: [], APART: [], BESIDE: []}
     stored, read_in_s = itertools.count(), []
     board.give_turn("nobody")
     os.environ[LOOP] = BARE
     alone = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.engine_host"])
-    os.environ[LOOP] = INSIDE
-    inside = load_loop(settings)
-    os.environ[LOOP] = APART
-    apart = ApartEngine(settings, LOADER)
-    with loaded(inside, runtime, itertools.count()), loaded(apart, runtime, stored):
-        for number in range(ROUNDS + 1):
-            for name, of_loop in shares.items():
-                before = next(stored)
-                of_loop.append(turn(board, name))
-                if name == APART:
-                    read_in_s.append((next(stored) - before - 1) / TURN_S)
+    with ExitStack() as nodes:
+        nodes.callback(alone.kill)
+        for name, count in ((INSIDE, itertools.count()), (APART, stored), (BESIDE, itertools.count())):
+            os.environ[LOOP] = name
+            engine = load_loop(settings) if name == INSIDE else ApartEngine(settings, LOADER)
+            nodes.enter_context(loaded(engine, runtime, count))
+        for number, name in itertools.product(range(ROUNDS + 1), shares):
+            before, found = next(stored), turn(board, name)
+            pages = (next(stored) - before - 1) / TURN_S
+            if number:  # the first round is for warming up
+                shares[name].append(found)
+                read_in_s.extend([pages] if name == APART else [])
         board.give_turn(EVERYBODY)
-    alone.kill()
     alone.wait()
-    # The first round was for warming up.
-    return {name: of_loop[1:] for name, of_loop in shares.items()}, median(read_in_s[1:])
+    return shares, median(read_in_s)
 
 
 def turn(board: Board, name: str) -> Share:
     board.give_turn(name)
     time.sleep(SETTLE_S)
-    before = board.read(name)
+    loop = BARE if name == BESIDE else name
+    before = board.read(loop)
     time.sleep(TURN_S - SETTLE_S)
-    return share(before, board.read(name))
+    return share(before, board.read(loop))
 
 
 def load_loop(settings: Settings) -> LoopEngine:
@@ -125,8 +131,12 @@ def load_loop(settings: Settings) -> LoopEngine:
     torch.set_num_threads(1)
     request = mixed_requests(1)[0]
     slot_tokens = len(request.prompt) + LONGEST
-    batch = loop(small_model(), slot_tokens, slot_sizes=(SLOTS,), time_sizes=(slot_tokens,))
-    return LoopEngine(batch, request, Board(Path(os.environ[FOLDER])), os.environ[LOOP])
+    limits = Limits(
+        SLOTS, slot_tokens, slot_tokens, prefill_tokens=512, steps=4, slot_sizes=(SLOTS,), time_sizes=(slot_tokens,)
+    )
+    name = os.environ[LOOP]
+    batch = RestingBatch(limits) if name == BESIDE else ContinuousBatch(checkpoint_of(small_model()), limits)
+    return LoopEngine(batch, request, Board(Path(os.environ[FOLDER])), name, TURNS.get(name, (name,)))
 
 
 def bare() -> None:

@@ -6,7 +6,7 @@ import mmap
 import random
 import struct
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +14,14 @@ from typing import NamedTuple
 from ocr_tasks.contract import Operation, PageResult
 from tests.benchmarks.engine_cpu import SLOTS
 from workers.engine import PageDone, PageWork, WorkId
-from workers.engine.deepseek.batching import ContinuousBatch, Request
+from workers.engine.deepseek.batching import ContinuousBatch, Ended, Request
 from workers.engine.deepseek.limits import pages_held
+from workers.engine.deepseek.scheduler import Limits, Scheduler, Text
 
 LAYOUT = struct.Struct("qqddd")
 EVERYBODY = "everybody"
 LOOK_S = 0.002
+STEP_S = 0.01  # about as long as a step of the small model takes
 SHORTEST, LONGEST = 200, 500  # text tokens of a page
 TEXT = "A line of a page, some sixty characters long, as pages have.\n" * 60
 
@@ -56,8 +58,8 @@ class Board:
     def give_turn(self, name: str) -> None:
         self._turn[:] = name.encode().ljust(16)
 
-    def await_turn(self, name: str) -> None:
-        while self._turn[:].decode().strip() not in (name, EVERYBODY):
+    def await_turn(self, turns: Collection[str]) -> None:
+        while self._turn[:].decode().strip() not in (*turns, EVERYBODY):
             time.sleep(LOOK_S)
 
     def write(self, name: str, progress: Progress) -> None:
@@ -87,6 +89,31 @@ def share(before: Progress, after: Progress) -> Share:
     return Share(steps / had_s, decoded / had_s, 1 - ran_s / had_s)
 
 
+class RestingBatch:
+    """A batch that sleeps where another decodes: a node around it has the same work, and the machine no loop."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.scheduler = Scheduler(limits, eos=())
+
+    def __len__(self) -> int:
+        return len(self.scheduler.waiting) + len(self.scheduler.live)
+
+    def add(self, request: Request) -> None:
+        self.scheduler.add(Text(request.id, len(request.prompt), request.most_new_tokens))
+
+    def step(self) -> list[Ended]:
+        self.scheduler.start()
+        what = self.scheduler.round()
+        if what is None:
+            return []
+        time.sleep(STEP_S)
+        ended = self.scheduler.record([[0] * what.slots] * (what.steps + 1))
+        return [Ended(text.id, tuple(text.tokens), text.ended) for text in ended]
+
+    def remove(self, ids: Collection[Hashable]) -> None:
+        self.scheduler.remove(ids)
+
+
 class LoopEngine:
     """The batch behind the engine's protocol, stepping in its turns only.
 
@@ -96,11 +123,14 @@ class LoopEngine:
     name, revision, operations = "deepseek", "benchmark", frozenset({Operation.READ})
     capacity = pages_held(SLOTS)
 
-    def __init__(self, batch: ContinuousBatch, request: Request, board: Board, loop: str) -> None:
+    def __init__(
+        self, batch: ContinuousBatch | RestingBatch, request: Request, board: Board, loop: str, turns: Collection[str]
+    ) -> None:
         self.batch = batch
         self.request = request
         self.board = board
         self.loop = loop
+        self.turns = turns
         self.steps = self.decoded = 0
         self.lengths = random.Random(5)
 
@@ -110,7 +140,7 @@ class LoopEngine:
             self.batch.add(replace(self.request, id=work.id, most_new_tokens=most))
 
     def step(self) -> Sequence[PageDone]:
-        self.board.await_turn(self.loop)
+        self.board.await_turn(self.turns)
         ended = self.batch.step()
         self.steps += 1
         self.decoded += len(self.batch.scheduler.live) + len(ended)

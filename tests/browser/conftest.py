@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ocr_tasks.urls import AllowList
-from workers.sources.egress import Egress
-from workers.sources.proxy import EgressProxy, ProxySession
 
 from ocr_tasks.errors import BrowserUnavailable
 from ocr_tasks.rendering import parse_render_options
+from ocr_tasks.urls import AllowList
 from tests.browser.site import Canary, Site, running_site, silent_canary
 from workers.sources.browser import Browser, BrowserLimits, Harvest, Html, Url
 from workers.sources.browser.programs import browser_program, driver_program
+from workers.sources.egress import Egress
+from workers.sources.proxy import EgressProxy, ProxySession
 
 LIMITS = BrowserLimits(
     renders=1000, memory_bytes=2048 * 1024 * 1024, capture_s=8, max_height=20_000, max_pixels=100_000_000

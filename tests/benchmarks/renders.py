@@ -1,7 +1,4 @@
-"""A warm browser against a plain Selenium script that opens and quits one for each page.
-
-python -m tests.benchmarks.renders
-"""
+"""A warm browser against a plain Selenium script that opens and quits one for each page."""
 
 from __future__ import annotations
 
@@ -12,14 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import click
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 from ocr_tasks.rendering import parse_render_options
 from ocr_tasks.settings import Settings
-from tests.benchmarks.report import Finding, interleaved, table, write_json
+from tests.benchmarks.report import Finding, interleaved
 from workers.sources.browser import Browser, Html, browser_limits
 from workers.sources.browser.programs import browser_program, driver_program
 
@@ -30,7 +26,7 @@ OPTIONS = parse_render_options({})
 LIMITS = browser_limits(Settings(_env_file=None))
 
 
-def findings(pages: int, rounds: int) -> list[Finding]:
+def findings(pages: int = 5, rounds: int = 3) -> list[Finding]:
     with Browser(LIMITS) as browser:
         warm(browser)
         rates = interleaved(
@@ -72,19 +68,3 @@ def plain() -> None:
             assert driver.page_source
             assert driver.execute_script("return document.body.innerText")
         driver.quit()
-
-
-@click.command()
-@click.option("--pages", default=5, show_default=True, help="Pages of a round.")
-@click.option("--rounds", default=3, show_default=True)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the findings here too.")
-def main(pages: int, rounds: int, path: Path | None) -> None:
-    """Measure renders and print a table. Close what else runs on the machine first."""
-    found = findings(pages, rounds)
-    click.echo(table(found))
-    if path:
-        write_json(found, path)
-
-
-if __name__ == "__main__":
-    main()

@@ -166,7 +166,7 @@ def test_a_document_to_be_read_may_be_named_by_its_address(
 
 def test_a_wait_that_is_too_short_gives_the_job(client: FlaskClient) -> None:
     for how in ({"headers": {"Prefer": "wait=0.1"}}, {"query_string": {"wait": "0.1"}}):
-        assert client.post("/api/dom/render", json={"url": URL}, **how).status_code == 202  # type: ignore[arg-type]
+        assert client.post("/api/dom/render", json={"url": URL}, **how).status_code == 202
 
 
 # -- what is refused ---------------------------------------------

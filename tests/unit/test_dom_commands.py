@@ -29,8 +29,8 @@ HARVEST: dict[str, Any] = {
 }  # fmt: skip
 TOKENS: dict[str, Any] = {
     "domId": "shop-7", "harvestId": HARVEST["id"],
-    "pages": [{"pageNo": 1, "mode": "base"}, {"pageNo": 2, "mode": "tiny"}], "failedPages": [], "visionTokens": 346,
-    "textTokens": 1211, "compressionRatio": 3.5, "originalSize": 5120,
+    "pages": [{"pageNo": 1, "mode": "base"}, {"pageNo": 2, "mode": "tiny"}], "failedPages": [],
+    "visionTokens": 346, "textTokens": 1211, "compressionRatio": 3.5, "originalSize": 5120,
     "compressedSize": 10240, "byteRatio": 2.0, "quality": None,
     "note": "The stored form is larger than its source: 10240 bytes of vision tokens for 5120 bytes.",
 }  # fmt: skip

@@ -34,6 +34,7 @@ bench-engine: $(VENV)/.dev ## Measure the engine deepseek, on the GPU where ther
 soak: $(VENV)/.dev ## Run what takes long: chaos, and whether anything grows (MINUTES=10 each)
 	@$(RUN) tests.soak.chaos --minutes $(MINUTES)
 	@$(RUN) tests.soak.growth --minutes $(MINUTES)
+	@$(RUN) tests.soak.renders
 
 check: $(VENV)/.dev ## Check format, lint and types
 	@$(RUN) ruff format --check .
@@ -60,6 +61,7 @@ $(VENV)/.dev: EXTRAS := stack,dev
 
 $(VENV)/.stack $(VENV)/.dev: setup.cfg pyproject.toml deploy/constraints.txt
 	@$(find-python); $(make-venv); \
+	 $(find-browser); \
 	 echo "Installing .[$(EXTRAS)] into $(VENV)" >&2; \
 	 $(RUN) pip install --quiet --constraint deploy/constraints.txt --editable '.[$(EXTRAS)]' >&2
 	@touch $@ $(if $(findstring dev,$(EXTRAS)),$(VENV)/.stack)
@@ -85,6 +87,20 @@ if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
   fi; \
   echo "Making $(VENV) with $$($$python --version)" >&2; \
   $$python -m venv --clear $(VENV) >&2; \
+fi
+endef
+
+# Pages are rendered by the system's own Chromium. As root it is installed where apt-get can; without one, all else works.
+define find-browser
+if ! { { command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } \
+       && command -v chromedriver; } >/dev/null; then \
+  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "Installing chromium and chromium-driver" >&2; \
+    { apt-get install -y --no-install-recommends chromium chromium-driver \
+      || { apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver; }; } >&2; \
+  else \
+    echo "Pages need Chromium to be rendered: sudo apt-get install chromium chromium-driver (the rest works)" >&2; \
+  fi; \
 fi
 endef
 

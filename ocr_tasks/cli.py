@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import click
 
-from ocr_tasks import __version__, commands
+from ocr_tasks import __version__, commands, dom_commands
 from ocr_tasks.errors import ServiceUnavailable
 from ocr_tasks.settings import SettingsError
 
@@ -19,6 +19,7 @@ def cli() -> None:
 
 
 commands.register(cli)
+dom_commands.register(cli)
 
 
 @cli.group()

@@ -1,24 +1,23 @@
-"""What a crawler calls: documents go to the workers as Celery tasks, without the web service.
+"""What a crawler calls: documents and pages go to the workers as Celery tasks, without the web service.
 
     from ocr_tasks import client
     job = client.ocr(Path("page.pdf"), format="markdown")
     print(job.get(timeout=120).text())
+    crawl = client.crawl("https://example.com/", session_id="monday", priority="bulk")
 
 What is guaranteed: from the moment a worker has stored the job's row, it ends exactly once, whatever dies, and `get`
 hears of it again even if Redis loses everything. Before that, only Redis knows of the job: its message is worked on at
 least once, but if Redis loses it, nobody remembers, and `get` times out. Send it again then with `job_id=job.id`: one
-that did arrive is not read twice.
+that did arrive is not worked on twice.
 """
 
 from __future__ import annotations
 
-import io
-import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
 from celery import Celery
@@ -26,20 +25,14 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from ocr_tasks.app import make_app
-from ocr_tasks.blobs import BlobStore
-from ocr_tasks.contract import OcrOptions, TaskName, parse_options, prepare_queue
-from ocr_tasks.direct import (
-    INLINE_BYTES,
-    check_size,
-    inline_source,
-    look_at,
-    parse_direct_source,
-    parse_task_id,
-)
-from ocr_tasks.errors import ServiceUnavailable, TooLarge
+from ocr_tasks.contract import HIDDEN, Kind
+from ocr_tasks.direct import parse_task_id
+from ocr_tasks.errors import InvalidRequest, ServiceUnavailable
 from ocr_tasks.following import Job, JobCancelled, JobFailed, JobNotOver, JobProgress, JobResult
-from ocr_tasks.kinds.engines import check_operations
-from ocr_tasks.media import HEAD_BYTES, require_accepted
+from ocr_tasks.kinds.engines import settled
+from ocr_tasks.kinds.options import JobOptions
+from ocr_tasks.kinds.sources import entry_route
+from ocr_tasks.payloads import Document, Given, Loading, Payload, options_from
 from ocr_tasks.settings import Settings, get_settings
 from ocr_tasks.states import States
 
@@ -52,18 +45,29 @@ __all__ = [
     "JobNotOver",
     "JobProgress",
     "JobResult",
+    "compress",
+    "crawl",
+    "decompress",
     "default_client",
     "job",
     "ocr",
+    "render",
 ]
 
-Document = bytes | Path | BinaryIO | str
-"""Bytes, the path of a file, a file opened for reading bytes, or the key of a blob in the shared blob store."""
+JobId = UUID | str | None
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class Client:
-    """Sends documents to the workers that the settings name, and asks after them. Safe to share between threads."""
+    """Sends work to the workers that the settings name, and asks after it. Safe to share between threads.
+
+    Everything that can be refused is refused before anything is sent. Of all methods that send:
+    options, further: as over REST, `options` in camelCase, `further` by their Python or their camelCase name.
+    job_id: of an earlier call whose message may have been lost.
+    Raise OcrError: InvalidOption and its like, OperationUnavailable, UnsupportedMediaType, TooLarge,
+    ServiceUnavailable.
+    """
 
     settings: Settings
     app: Celery = field(repr=False)
@@ -75,101 +79,129 @@ class Client:
 
     def ocr(
         self,
-        source: Document,
-        options: OcrOptions | dict[str, Any] | None = None,
+        /,
+        source: Document | None = None,
+        options: Given = None,
         *,
+        url: str | None = None,
         filename: str | None = None,
-        job_id: UUID | str | None = None,
+        job_id: JobId = None,
         **further: Any,
     ) -> Job:
-        """Send one document to be read; everything that can be refused is refused before anything is sent.
+        """Send one document to be read: a file, or the `url` of one."""
+        _one_of(source=source, url=url)
+        chosen = self._chosen(Kind.OCR, options, further)
+        loading = Loading(self.settings, Kind.OCR)
+        payload = loading.named(url=url) if source is None else loading.document(source, filename, None)
+        return self._send(payload, chosen, job_id)
 
-        options, further: as over REST, `options` in camelCase, `further` by their Python or their camelCase name.
-        job_id: of an earlier call whose message may have been lost.
-        Raises OcrError: InvalidOption and its like, UnsupportedMediaType, TooLarge, ServiceUnavailable.
+    def render(
+        self,
+        /,
+        url: str | None = None,
+        options: Given = None,
+        *,
+        html: str | None = None,
+        dom_id: str | None = None,
+        job_id: JobId = None,
+        **further: Any,
+    ) -> Job:
+        """Have a browser render a page: its address, or its text. dom_id: the caller's name for the harvest."""
+        _one_of(url=url, html=html)
+        chosen = self._chosen(Kind.RENDER, options, further)
+        return self._send(self._page(Kind.RENDER, url, html, dom_id), chosen, job_id)
+
+    def compress(
+        self,
+        /,
+        source: Document | None = None,
+        options: Given = None,
+        *,
+        url: str | None = None,
+        html: str | None = None,
+        dom_id: str | None = None,
+        filename: str | None = None,
+        job_id: JobId = None,
+        **further: Any,
+    ) -> Job:
+        """Have a file or a page turned into vision tokens.
+
+        dom_id: the caller's name for it; alone, the harvest that is there under this name already.
         """
-        chosen = _options(options, further)
-        check_operations(self.settings.engine, chosen)
-        task_id = parse_task_id(str(job_id)) if job_id is not None else uuid.uuid4()
-        named = filename or _name_of(source)
-        payload = parse_direct_source(self._source(source, named))
-        self._send(task_id, payload.model_dump(by_alias=True, exclude_none=True), chosen)
-        return Job(task_id, self.settings, self.app, self.states)
+        if dom_id is None or (source, url, html) != (None, None, None):
+            _one_of(source=source, url=url, html=html)
+        chosen = self._chosen(Kind.COMPRESS, options, further)
+        if source is not None:
+            payload = Loading(self.settings, Kind.COMPRESS).document(source, filename, dom_id)
+        else:
+            payload = self._page(Kind.COMPRESS, url, html, dom_id)
+        return self._send(payload, chosen, job_id)
+
+    def decompress(self, /, dom_id: str, options: Given = None, *, job_id: JobId = None, **further: Any) -> Job:
+        """Have what is stored as vision tokens read back. dom_id: the caller's own, or the id of a harvest."""
+        chosen = self._chosen(Kind.DECOMPRESS, options, further)
+        return self._send(Loading(self.settings, Kind.DECOMPRESS).named(domId=dom_id), chosen, job_id)
+
+    def crawl(
+        self,
+        /,
+        url: str,
+        session_id: str | None = None,
+        options: Given = None,
+        *,
+        dom_id: str | None = None,
+        job_id: JobId = None,
+        **further: Any,
+    ) -> Job:
+        """Have a page rendered, read, and turned into vision tokens where an engine can.
+
+        session_id: the crawler's own.
+        """
+        session = {"session_id": session_id} if session_id is not None else {}
+        chosen = self._chosen(Kind.CRAWL, options, session | further)
+        return self._send(self._page(Kind.CRAWL, url, None, dom_id), chosen, job_id)
 
     def job(self, job_id: UUID | str) -> Job:
         """An earlier job, by its id; raises InvalidId."""
         return Job(parse_task_id(str(job_id)), self.settings, self.app, self.states)
 
-    def _source(self, source: Document, filename: str | None) -> dict[str, Any]:
-        if isinstance(source, str):
-            named = {"blob": source, "filename": filename}
-            key = parse_direct_source(named).blob
-            if self.settings.blob_url and key:
-                head, size_bytes = look_at(BlobStore(self.settings.blob_url), key)
-                self._check(head, size_bytes, filename)
-            return named
-        if isinstance(source, Path):
-            with source.open("rb") as file:
-                return self._source_of_file(file, filename)
-        return self._source_of_file(io.BytesIO(source) if isinstance(source, bytes) else source, filename)
+    def _chosen(self, kind: Kind, options: Given, further: dict[str, Any]) -> JobOptions:
+        """What is left open there is for the workers to decide; what no engine can do is refused here."""
+        chosen = options_from(kind, options, further)
+        settled(self.settings, chosen)
+        return chosen
 
-    def _source_of_file(self, file: BinaryIO, filename: str | None) -> dict[str, Any]:
-        start = file.tell()
-        size_bytes = file.seek(0, os.SEEK_END) - start
-        file.seek(start)
-        head = file.read(HEAD_BYTES)
-        self._check(head, size_bytes, filename)
-        if size_bytes <= INLINE_BYTES:
-            return inline_source(head + file.read(), filename)
-        if self.settings.blob_url is None:
-            raise TooLarge(
-                f"The document has {size_bytes} bytes; {INLINE_BYTES} fit into a message. "
-                "Set OCR_BLOB_URL to the blob store that the workers use, and larger ones go through it.",
-                value=size_bytes,
-                limit=INLINE_BYTES,
-            )
-        file.seek(start)
-        key, _ = BlobStore(self.settings.blob_url).put_stream(file)
-        return {"blob": key, "filename": filename}
+    def _page(self, kind: Kind, url: str | None, html: str | None, dom_id: str | None) -> Payload:
+        loading = Loading(self.settings, kind)
+        return loading.named(url=url, domId=dom_id) if html is None else loading.html(html, dom_id)
 
-    def _check(self, head: bytes, size_bytes: int, filename: str | None) -> None:
-        require_accepted(head, filename)
-        check_size(size_bytes, self.settings.max_upload_bytes)
-
-    def _send(self, job_id: UUID, source: dict[str, Any], options: OcrOptions) -> None:
-        kwargs = {"source": source, "options": options.sent()}
+    def _send(self, payload: Payload, options: JobOptions, job_id: JobId) -> Job:
+        task_id = parse_task_id(str(job_id)) if job_id is not None else uuid.uuid4()
+        task, queue = entry_route(payload.kind, payload.stored(), options.priority)
         try:
             self.app.send_task(
-                str(TaskName.OCR),
-                kwargs=kwargs,
-                task_id=str(job_id),
-                queue=prepare_queue(options.priority),
+                str(task),
+                kwargs={"source": payload.wire(), "options": options.sent()},
+                task_id=str(task_id),
+                queue=queue,
                 ignore_result=True,
                 # What events, Flower and logs show: neither the document nor what its options keep secret.
                 argsrepr="()",
-                kwargsrepr=f"{{'source': {'blob' if 'blob' in source else 'inline'}}}",
+                kwargsrepr=HIDDEN,
             )
         except (OperationalError, RedisError, OSError) as error:
             raise ServiceUnavailable(
-                f"The message could not be sent, or nobody confirmed it. Sending again with job_id='{job_id}' is safe."
+                f"The message could not be sent, or nobody confirmed it. Sending again with job_id='{task_id}' is safe."
             ) from error
+        return Job(task_id, self.settings, self.app, self.states)
 
 
-def ocr(
-    source: Document,
-    options: OcrOptions | dict[str, Any] | None = None,
-    *,
-    filename: str | None = None,
-    job_id: UUID | str | None = None,
-    **further: Any,
-) -> Job:
-    """Send one document to be read by the workers that the environment names; see `Client.ocr`."""
-    return default_client().ocr(source, options, filename=filename, job_id=job_id, **further)
-
-
-def job(job_id: UUID | str) -> Job:
-    """An earlier job, by its id; raises InvalidId."""
-    return default_client().job(job_id)
+def _one_of(**ways: object) -> None:
+    """Raise InvalidRequest unless exactly one of these was given."""
+    named = [name for name, value in ways.items() if value is not None]
+    if len(named) != 1:
+        listed = " or ".join(f"`{name}`" for name in ways)
+        raise InvalidRequest(f"Give {listed}; got {' and '.join(named) or 'none of them'}.", field=next(iter(ways)))
 
 
 @lru_cache(maxsize=1)
@@ -178,13 +210,24 @@ def default_client() -> Client:
     return Client.of(get_settings())
 
 
-def _options(given: OcrOptions | dict[str, Any] | None, further: dict[str, Any]) -> OcrOptions:
-    """Options from both ways of giving them; raises UnknownField, InvalidOption or InvalidPageRange."""
-    wire = given.sent() if isinstance(given, OcrOptions) else given
-    aliases = {name: described.alias or name for name, described in OcrOptions.model_fields.items()}
-    return parse_options({**(wire or {}), **{aliases.get(name, name): value for name, value in further.items()}})
+# -- on the servers that the environment names ---------------------------------------------
 
 
-def _name_of(source: Document) -> str | None:
-    name = source.name if isinstance(source, Path) else getattr(source, "name", None)
-    return Path(name).name[:255] or None if isinstance(name, str) else None
+def _by_default(method: Callable[Concatenate[Client, P], Job]) -> Callable[P, Job]:
+    def call(*args: P.args, **kwargs: P.kwargs) -> Job:
+        return method(default_client(), *args, **kwargs)
+
+    call.__doc__ = method.__doc__
+    return call
+
+
+ocr = _by_default(Client.ocr)
+render = _by_default(Client.render)
+compress = _by_default(Client.compress)
+decompress = _by_default(Client.decompress)
+crawl = _by_default(Client.crawl)
+
+
+def job(job_id: UUID | str) -> Job:
+    """An earlier job, by its id; raises InvalidId."""
+    return default_client().job(job_id)

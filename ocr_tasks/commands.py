@@ -18,7 +18,7 @@ from ocr_tasks.exits import EXIT_CODES, Exit, exit_of, report
 from ocr_tasks.outputs import emit_json, say
 from ocr_tasks.rest import Job, Rest
 from ocr_tasks.settings import SettingsError, environment_name, get_settings
-from ocr_tasks.submission import Submission
+from ocr_tasks.submission import Submission, file_name, open_source
 
 P = ParamSpec("P")
 
@@ -52,6 +52,18 @@ def make_rest(server: str | None) -> Rest:
     except ValueError as error:
         source = "--server" if server else environment_name("server_url")
         raise click.UsageError(f"{source}: {error}") from None
+
+
+class SourceWord(click.Path):
+    """A file that is there, `-` for stdin, or an address of the web."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, allow_dash=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and outputs.is_address(value):
+            return value
+        return super().convert(value, param, ctx)
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print what the service answers, as JSON.")
@@ -88,10 +100,10 @@ def _secret(ctx: click.Context | None, param: click.Parameter | None, password: 
 @click.command(epilog=EXIT_CODES)
 @click.argument(
     "files",
-    metavar="FILE...",
+    metavar="FILE|URL...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, allow_dash=True),
+    type=SourceWord(),
     callback=_checked_files,
 )
 @click.option("--wait/--no-wait", default=None, help="Wait for the results and print them.  [default: no, but with -o]")
@@ -117,7 +129,7 @@ def submit(
 ) -> Exit:
     """Submit documents; prints their jobs' ids.
 
-    One id a line; with --json one job a line. FILE `-` is stdin.
+    One id a line; with --json one job a line. FILE `-` is stdin; a URL is fetched by the service.
 
     With --wait, prints the results instead, one after the other in the order of the files, as Markdown unless --format
     says otherwise; with --json, the jobs as they ended. A file that is refused does not stop the others, and the exit
@@ -131,9 +143,19 @@ def submit(
         password = _secret(None, None, click.prompt("Password", hide_input=True, err=True))
     given = {"format": chosen, "pages": pages, "priority": priority and Priority(priority), "password": password}
     options = OcrOptions.model_validate({name: value for name, value in given.items() if value is not None})
-    targets = outputs.plan_targets(files, output, options.format)
+    targets = outputs.plan_targets(files, output, outputs.SUFFIX_OF_FORMAT[options.format])
+
+    def send(source: str) -> Job:
+        if outputs.is_address(source):
+            return rest.post("/api/ocr/process", {"url": source, **options.sent()})
+        with open_source(source) as file:
+            return rest.submit(file, file_name(source), options)
+
+    def fetch(job: Job) -> bytes:
+        return rest.result(job.id, options.format)
+
     server = click.get_current_context().params.get("server")
-    return Submission(rest, options, wait=waits, as_json=as_json, server=server).run(files, targets)
+    return Submission(rest, send, fetch, wait=waits, as_json=as_json, server=server).run(files, targets)
 
 
 @click.command(epilog=EXIT_CODES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -94,6 +95,13 @@ class JobResult(Wire):
                 limit=INLINE_BYTES,
             )
         return BlobStore(self.blob_url).get(self.blob).decode()
+
+    def parsed(self) -> dict[str, Any]:
+        """The result of a job whose format is `json`, as an object; raises as `text` does, or InvalidRequest."""
+        if self.format != Format.JSON:
+            raise InvalidRequest(f"The result is {self.format}, not json.", value=str(self.format))
+        found: dict[str, Any] = json.loads(self.text())
+        return found
 
 
 @dataclass(frozen=True)

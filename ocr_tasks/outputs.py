@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -56,21 +58,28 @@ def name_of(file: str) -> str:
     return "stdin" if file == STANDARD else click.format_filename(file)
 
 
+def is_address(source: str) -> bool:
+    """Whether a word of the command line is an address of the web, and no file."""
+    return source.lower().startswith(("http://", "https://"))
+
+
 # -- files ---------------------------------------------
 
 
-def plan_targets(files: Sequence[str], output: str | None, form: Format) -> list[Path | None]:
-    """Where each file's result goes (None: stdout), known before anything is sent; makes the folder.
+def plan_targets(files: Sequence[str], output: str | None, suffix: str) -> list[Path | None]:
+    """Where each result goes (None: stdout), known before anything is sent; makes the folder.
+
+    files: or addresses. suffix: of the results' names, with its dot.
 
     Raises click.UsageError for an output that cannot be one, or that is one of the files.
     """
     if output is None or output == STANDARD:
         return [None] * len(files)
     into_folder = len(files) > 1 or output.endswith("/") or Path(output).is_dir()
-    targets = _targets_in(_made_folder(output), files, form) if into_folder else [Path(output)]
+    targets = _targets_in(_made_folder(output), files, suffix) if into_folder else [Path(output)]
     if not into_folder and not targets[0].parent.is_dir():
         raise click.UsageError(f"--output: there is no folder {str(targets[0].parent)!r}.")
-    sources = [Path(file) for file in files if file != STANDARD]
+    sources = [Path(file) for file in files if file != STANDARD and not is_address(file) and Path(file).exists()]
     for target in targets:
         if target.exists() and any(target.samefile(source) for source in sources):
             raise click.UsageError(f"--output: {str(target)!r} is one of the files to be read.")
@@ -85,24 +94,34 @@ def _made_folder(output: str) -> Path:
     return Path(output)
 
 
-def _targets_in(folder: Path, files: Sequence[str], form: Format) -> list[Path]:
+def _targets_in(folder: Path, files: Sequence[str], suffix: str) -> list[Path]:
     names: list[str] = []
     for file in files:
-        stem = "stdin" if file == STANDARD else Path(file).stem
-        name, count = stem + SUFFIX_OF_FORMAT[form], 1
+        stem = _stem(file)
+        name, count = stem + suffix, 1
         while name in names:  # a/page.pdf and b/page.pdf
             count += 1
-            name = f"{stem}-{count}{SUFFIX_OF_FORMAT[form]}"
+            name = f"{stem}-{count}{suffix}"
         names.append(name)
     return [folder / name for name in names]
 
 
-def deliver(result: bytes, target: Path | None) -> None:
+def _stem(file: str) -> str:
+    """What a result's name begins with; of an address, its host and path in plain letters, at most 100."""
+    if file == STANDARD:
+        return "stdin"
+    if not is_address(file):
+        return Path(file).stem
+    said = urlsplit(file)
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", f"{said.hostname or ''}{said.path}").strip("-.")[:100] or "page"
+
+
+def deliver(result: str | bytes, target: Path | None) -> None:
     """A result into its file, or to stdout."""
     if target is None:
         emit(result)
     else:
-        target.write_bytes(result)
+        target.write_bytes(result.encode(errors="replace") if isinstance(result, str) else result)
 
 
 # -- tables ---------------------------------------------
@@ -110,8 +129,12 @@ def deliver(result: bytes, target: Path | None) -> None:
 
 def emit_facts(facts: dict[str, str]) -> None:
     """Names and values: aligned on a terminal, else separated by a tab."""
-    rows = [[name, value] for name, value in facts.items() if value]
-    _emit_rows(rows, None)
+    emit(written_facts(facts))
+
+
+def written_facts(facts: dict[str, str]) -> str:
+    """As `emit_facts` writes them; what is empty is left out."""
+    return _written_rows([[name, value] for name, value in facts.items() if value], None)
 
 
 def emit_jobs(jobs: Sequence[Job]) -> None:
@@ -121,7 +144,7 @@ def emit_jobs(jobs: Sequence[Job]) -> None:
         [str(job.id), job.kind, job.status, pages_of(job), str(job.pages.failed), time_of(job.created_at)]
         for job in jobs
     ]
-    _emit_rows(rows, head)
+    emit(_written_rows(rows, head))
 
 
 def pages_of(job: Job) -> str:
@@ -136,16 +159,13 @@ def time_of(moment: datetime | None) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if on_terminal() else moment.astimezone(UTC).isoformat()
 
 
-def _emit_rows(rows: Sequence[Sequence[str]], head: Sequence[str] | None) -> None:
-    if not rows:
-        return
+def _written_rows(rows: Sequence[Sequence[str]], head: Sequence[str] | None) -> str:
     if not on_terminal():
-        emit("\n".join("\t".join(row) for row in rows))
-        return
+        return "\n".join("\t".join(row) for row in rows)
     table = Table(*(head or ()), box=None, show_header=head is not None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     drawn = io.StringIO()
     # A narrow terminal wraps the line: cutting an id short would make it useless.
     Console(file=drawn, force_terminal=True, width=200).print(table)
-    emit(drawn.getvalue())
+    return drawn.getvalue()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -19,6 +21,8 @@ CONNECT_S = 5.0
 POLL_TIMEOUT_S = 10.0
 TRANSFER_TIMEOUT_S = 120.0
 JOBS_AT_ONCE = 100
+# A service that waits by default would answer with a result, where a job is wanted.
+AT_ONCE = {"Prefer": "wait=0"}
 
 
 class ServiceProblem(Exception):
@@ -130,17 +134,19 @@ class Rest:
 
     def submit(self, file: BinaryIO, filename: str, options: OcrOptions) -> Job:
         """Send one document; of the options, those that were set."""
-        fields = {name: value for name, value in options.sent().items() if value is not None}
+        return self.post_file("/api/ocr/process", file, filename, options.sent())
+
+    def post_file(self, path: str, file: BinaryIO, filename: str, fields: dict[str, Any]) -> Job:
+        """Send a file to become a job; of the fields, objects go as JSON."""
         name = filename.encode(errors="surrogateescape").decode(errors="replace")
-        response = self._send(
-            "POST",
-            "/api/ocr/process",
-            files={"file": (name, file, "application/octet-stream")},
-            data=fields,
-            # A service that waits by default would answer with a result, where a job is wanted.
-            headers={"Prefer": "wait=0"},
-        )
-        return self._parsed(Job, response)
+        written = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in fields.items()}
+        data = {key: value for key, value in written.items() if value is not None}
+        files = {"file": (name, file, "application/octet-stream")}
+        return self._parsed(Job, self._send("POST", path, files=files, data=data, headers=AT_ONCE))
+
+    def post(self, path: str, body: dict[str, Any]) -> Job:
+        """Send an object to become a job."""
+        return self._parsed(Job, self._send("POST", path, json=body, headers=AT_ONCE))
 
     def job(self, job_id: UUID) -> Job:
         """A job as it stands."""
@@ -167,6 +173,15 @@ class Rest:
     def result(self, job_id: UUID, form: Format | None = None) -> bytes:
         """A job's result in UTF-8; without a format, in the one the job was submitted with."""
         return self._send("GET", f"/api/jobs/{job_id}/result", params={"format": form} if form else {}).content
+
+    @staticmethod
+    def quoted(name: str) -> str:
+        """A caller's name for something, as a part of an address."""
+        return quote(name, safe="")
+
+    def bytes_at(self, path: str) -> bytes:
+        """What the service has at an address that it gave."""
+        return self._send("GET", path).content
 
     def cancel(self, job_id: UUID) -> Job:
         """End a job that is not over."""

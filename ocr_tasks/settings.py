@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         64,
         gt=0,
         validation_alias=_env("DEEPSEEK_OCR_BATCH_SIZE"),
-        description="Cap on the pages an engine holds at once.",
+        description="Cap on the pages an engine reads at once.",
     )
     engine_threads: int | None = Field(
         None,

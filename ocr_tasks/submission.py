@@ -1,4 +1,4 @@
-"""The files of one `submit`: all are sent first, then waited for, then handed over in the order they were given."""
+"""What one command sends: all of it is sent first, then waited for, then handed over in the order it was given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from os import fstat
 from pathlib import Path
 from typing import BinaryIO
 
-from ocr_tasks.contract import OcrOptions, Status
+from ocr_tasks.contract import Status
 from ocr_tasks.exits import Exit, reason_of, report, worst
 from ocr_tasks.outputs import STANDARD, deliver, emit, emit_json, name_of, say
 from ocr_tasks.rest import ConnectionCut, Job, Rest, ServiceProblem, ServiceUnreachable
@@ -22,21 +22,26 @@ from ocr_tasks.waiting import Sent, make_view, outlast, wait_for
 
 @dataclass
 class Submission:
-    """What one command line asks for, and how far it has come."""
+    """What one command line asks for, and how far it has come.
+
+    send: a source of the command line becomes a job. fetch: what is handed over of one that succeeded.
+    as_json: the jobs themselves are shown, as the service gave them.
+    """
 
     rest: Rest
-    options: OcrOptions
+    send: Callable[[str], Job]
+    fetch: Callable[[Job], str | bytes]
     wait: bool
     as_json: bool
     server: str | None = None  # as the caller named it, for the commands that are suggested
     sent: list[Sent] = field(default_factory=list)
     exit: Exit = Exit.FINE
 
-    def run(self, files: Sequence[str], targets: Sequence[Path | None]) -> Exit:
+    def run(self, sources: Sequence[str], targets: Sequence[Path | None]) -> Exit:
         """Raises ServiceUnreachable or KeyboardInterrupt, having said which jobs go on."""
         try:
-            for file, target in zip(files, targets, strict=True):
-                self._send(file, target)
+            for source, target in zip(sources, targets, strict=True):
+                self._send(source, target)
             if self.wait:
                 self._wait()
         except (KeyboardInterrupt, ServiceUnreachable):
@@ -44,11 +49,10 @@ class Submission:
             raise
         return self.exit
 
-    def _send(self, file: str, target: Path | None) -> None:
-        name = name_of(file)
+    def _send(self, source: str, target: Path | None) -> None:
+        name = name_of(source)
         try:
-            with open_source(file) as source:
-                job = self.rest.submit(source, "stdin" if file == STANDARD else Path(file).name, self.options)
+            job = self.send(source)
         except ServiceProblem as problem:
             self._complain(Exit.FAILED, f"{name}: {problem}")
         except ConnectionCut as error:
@@ -87,7 +91,7 @@ class Submission:
         if one.refusal is not None or one.job.status != Status.SUCCEEDED:
             return
         try:
-            deliver(outlast(lambda: self.rest.result(one.job.id, self.options.format), say_so), one.target)
+            deliver(outlast(lambda: self.fetch(one.job), say_so), one.target)
         except ServiceProblem as problem:
             one.refusal = problem
         except OSError as error:
@@ -117,6 +121,11 @@ def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
         shutil.copyfileobj(stream, copy)
         copy.seek(0)
         yield copy
+
+
+def file_name(file: str) -> str:
+    """What the service is told of a file's name."""
+    return "stdin" if file == STANDARD else Path(file).name
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ocr_tasks.jobs.submitting import cancel_job, create_job
 from ocr_tasks.kinds.options import OPTIONS
 from ocr_tasks.kinds.sources import AnySource, DomSource, UrlSource
 
-READ_BY = {"engine": "deepseek", "revision": "r"}
+ENGINE, REVISION = "deepseek", "r"
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,11 @@ def read_pages(db: Database, job_id: UUID, pages: Sequence[PagePlan]) -> None:
         claim = claim_page(db, job_id, no, node=page.node, lease_s=30)
         assert claim is not None
         if not page.succeeds:
-            assert fail_page(db, claim, EngineFailed("it cannot be read"), **READ_BY)
+            assert fail_page(db, claim, EngineFailed("it cannot be read"), engine=ENGINE, revision=REVISION)
             continue
         text_tokens, vision_tokens = page.tokens or (None, None)
         result = PageResult(text="x", markdown="x", text_tokens=text_tokens, vision_tokens=vision_tokens)
-        assert succeed_page(db, claim, result, queue_ms=0, **READ_BY)
+        assert succeed_page(db, claim, result, queue_ms=0, engine=ENGINE, revision=REVISION)
 
 
 def _finish(db: Database, job_id: UUID, plan: JobPlan, rendered: NewHarvest | None, result: dict[str, Any]) -> None:
@@ -141,7 +141,7 @@ def _finish(db: Database, job_id: UUID, plan: JobPlan, rendered: NewHarvest | No
     def compressions(connection: Connection) -> None:
         for no, page in enumerate(plan.pages, 1):
             if page.succeeds and plan.kind in (Kind.COMPRESS, Kind.CRAWL):
-                insert_compression(connection, job_id, no, page.tokens, harvest_id=rendered and rendered.id)
+                insert_compression(connection, job_id, no, page.tokens, harvest_id=rendered.id if rendered else None)
 
     assert end_job(db, claim, plan.status, also=compressions, **result)
 

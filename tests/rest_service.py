@@ -54,6 +54,9 @@ class Service:
     script: list[list[State] | OcrError] = field(default_factory=list)  # an entry for each file to be submitted
     states: dict[str, list[State]] = field(default_factory=dict)
     results: dict[str, bytes] = field(default_factory=dict)
+    planned_results: list[bytes] = field(default_factory=list)  # of the next to be submitted, instead of their names
+    elsewhere: dict[str, bytes] = field(default_factory=dict)  # what lies at other addresses
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[Upload] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     troubles: list[Callable[[Handler], None]] = field(default_factory=list)  # happen to the next GETs, one each
@@ -125,18 +128,25 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.served.asked.append(f"POST {self.path}")
-        self.served.uploads.append(self._form(body))
+        if self.headers["Content-Type"] == "application/json":
+            self.served.bodies.append(json.loads(body))
+            name = str(self.served.bodies[-1].get("url", ""))
+        else:
+            self.served.uploads.append(self._form(body))
+            name = self.served.uploads[-1].filename or ""
         planned = self.served.script.pop(0) if self.served.script else []
         if isinstance(planned, OcrError):
             return self.refuse(planned)
-        name = self.served.uploads[-1].filename or ""
-        job_id = self.served.add(running(0, None), *planned, result=f"# {name}\n".encode())
+        result = self.served.planned_results.pop(0) if self.served.planned_results else f"# {name}\n".encode()
+        job_id = self.served.add(running(0, None), *planned, result=result)
         return self.answer(202, self.served.job(job_id))
 
     def do_GET(self) -> None:
         self.served.asked.append(f"GET {self.path}")
         if self.served.troubles:
             return self.served.troubles.pop(0)(self)
+        if self.path in self.served.elsewhere:
+            return self.answer(200, self.served.elsewhere[self.path], "application/octet-stream")
         address = urlsplit(self.path)
         query = dict(parse_qsl(address.query))
         parts = address.path.removeprefix("/api/jobs").strip("/").split("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,7 +75,7 @@ def _is_listing(page: Amounts) -> bool:
     return page.links >= 10 and page.link_density >= 0.25
 
 
-RULES = (
+RULES: tuple[tuple[LayoutType, Callable[[Amounts], bool]], ...] = (
     ("form", _is_form),
     ("table", _is_table),
     ("article", _is_article),

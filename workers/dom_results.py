@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ocr_tasks.jobs.crawls import NewCrawl, insert_crawl
-
 from ocr_tasks.contract import Format, Kind
 from ocr_tasks.jobs.compressions import NewCompression, compressions_of_job, insert_compressions
+from ocr_tasks.jobs.crawls import NewCrawl, insert_crawl
 from ocr_tasks.jobs.finishing import FinishClaim, each_page
 from ocr_tasks.jobs.harvests import PageSpan, TextRun, get_harvest, harvest_summary, harvest_view
 from ocr_tasks.jobs.sweeping import server_time

@@ -5,14 +5,12 @@ Runs in the browser pool's processes, each with a warm browser and an egress pro
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import structlog
-from PIL import Image
 from pydantic.alias_generators import to_camel
 
 from ocr_tasks.contract import Kind, select_pages
@@ -22,7 +20,7 @@ from ocr_tasks.kinds.sources import StoredSource
 from ocr_tasks.rendering import RenderOptions
 from workers.runtime import Runtime
 from workers.sources.browser import Browser, Harvest, Html, Url, browser_limits
-from workers.sources.cuts import cut_pages
+from workers.sources.cuts import blank_rows, cut_pages, open_screenshot
 from workers.sources.egress import Egress
 from workers.sources.proxy import EgressProxy
 
@@ -108,7 +106,7 @@ def _stored(runtime: Runtime, claim: InspectClaim, harvest: Harvest, options: Re
         device_scale=harvest.device_scale,
         clip=_wire(harvest.clip) if harvest.clip else None,
         settled=harvest.settled,
-        pages=_spans(harvest),
+        pages=_spans(harvest, runtime.settings.max_page_pixels),
         options=_shown(options),
         timings=_wire(harvest.timings),
         blocked=[_wire(one) for one in harvest.blocked],
@@ -120,10 +118,11 @@ def _wire(value: DataclassInstance) -> dict[str, Any]:
     return {to_camel(name): field for name, field in asdict(value).items()}
 
 
-def _spans(harvest: Harvest) -> tuple[PageSpan, ...]:
+def _spans(harvest: Harvest, max_pixels: int) -> tuple[PageSpan, ...]:
     """Where a screenshot is cut into pages."""
-    with Image.open(io.BytesIO(harvest.image)) as image:
-        cuts = cut_pages(image, [run.box for run in harvest.runs])
+    image = open_screenshot(harvest.image, max_pixels)
+    boxes = [run.box for run in harvest.runs]
+    cuts = cut_pages(image.width, image.height, boxes, blank=blank_rows(image))
     return tuple(PageSpan(page_no=n, top=cut.top, bottom=cut.bottom) for n, cut in enumerate(cuts, 1))
 
 

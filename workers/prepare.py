@@ -131,7 +131,7 @@ class RangeInWork:
         wanted = [spans[page_no] for page_no in self.claim.page_nos]
         runs = [TextRun.model_validate(run) for run in row["text_runs"]]
         with self.runtime.blobs.as_path(row["image_blob"]) as path:
-            for span, page in zip(wanted, cut_out(path, wanted), strict=True):
+            for span, page in zip(wanted, cut_out(path, wanted, self.runtime.settings.max_page_pixels), strict=True):
                 yield replace(self._stored(page), offset_y=span.top, source_text=text_on(span, runs))
 
     def _of_stored_tokens(self) -> Iterator[NewPage]:

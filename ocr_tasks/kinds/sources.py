@@ -33,14 +33,16 @@ def _web_address(url: str) -> str:
     return url
 
 
-def _printable(name: str) -> str:
+def _one_part(name: str) -> str:
     if not name.isprintable():
         raise ValueError("Characters that cannot be printed are not allowed")
+    if any(mark in name for mark in "/?#"):
+        raise ValueError("The characters /, ? and # are not allowed")
     return name
 
 
 Url = Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(_web_address)]
-CallersId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^/?#]+$"), AfterValidator(_printable)]
+CallersId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID), AfterValidator(_one_part)]
 """An id of the caller's own: part of an address, so without `/`, `?` and `#`."""
 
 

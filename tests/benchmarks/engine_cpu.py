@@ -79,9 +79,13 @@ def read_all(model: Any, requests: Sequence[Request]) -> None:
         batch.step()
 
 
-def loop(model: Any, slot_tokens: int = 256) -> ContinuousBatch:
-    checkpoint: Any = SimpleNamespace(model=model, family="deepseek-ocr")
-    return ContinuousBatch(checkpoint, Limits(SLOTS, slot_tokens, 4096, prefill_tokens=512, steps=4))
+def loop(model: Any) -> ContinuousBatch:
+    return ContinuousBatch(checkpoint_of(model), Limits(SLOTS, 256, 4096, prefill_tokens=512, steps=4))
+
+
+def checkpoint_of(model: Any) -> Any:
+    """What a batch wants to know of a model."""
+    return SimpleNamespace(model=model, family="deepseek-ocr")
 
 
 class EachAtItsLimit(StoppingCriteria):

@@ -44,7 +44,8 @@ def table(findings: Sequence[Finding]) -> str:
     for found in findings:
         sign = "<=" if found.at_most else ">="
         goal = "" if found.goal is None else f"{sign} {found.goal:g}"
-        rows.append((found.what, f"{found.value:.3g}", found.unit, goal, found.verdict))
+        value = f"{found.value:.3g}" if abs(found.value) < 1000 else f"{found.value:.0f}"
+        rows.append((found.what, value, found.unit, goal, found.verdict))
     widths = [max(len(row[n]) for row in rows) for n in range(5)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 

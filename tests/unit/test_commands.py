@@ -105,6 +105,14 @@ def test_submit_json_prints_a_job_a_line_as_the_service_gave_it(service: Service
     assert all('"mood": "günstig"' in line for line in lines)
 
 
+def test_submit_sends_the_address_of_a_document_for_the_service_to_fetch(service: Service, run: Run) -> None:
+    service.script = [[succeeded(1)]]
+    result = run("submit", "--wait", "--pages", "1-2", "https://example.com/a%20b.pdf?x=1")
+    assert (result.exit_code, result.stdout) == (Exit.FINE, "# https://example.com/a%20b.pdf?x=1\n")
+    assert service.bodies == [{"url": "https://example.com/a%20b.pdf?x=1", "pages": "1-2", "format": "markdown"}]
+    assert service.asked[0] == "POST /api/ocr/process"
+
+
 def test_submit_reads_stdin(service: Service, run: Run) -> None:
     assert run("submit", "-", stdin=b"%PDF of a pipe").exit_code == Exit.FINE
     assert service.uploads[0].content == b"%PDF of a pipe"

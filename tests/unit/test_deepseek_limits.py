@@ -11,7 +11,7 @@ import torch
 from tests.tiny_models import tiny_model
 from workers.engine.deepseek.cache import CPU_SLOTS, slot_bytes
 from workers.engine.deepseek.decoder import window_of
-from workers.engine.deepseek.limits import LONGEST_PROMPT, limits_for
+from workers.engine.deepseek.limits import LONGEST_PROMPT, limits_for, pages_held
 
 
 def test_slots_are_as_many_as_fit_into_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +35,8 @@ def test_layers_of_two_kinds_are_refused() -> None:
     kinds = ["full_attention", "reference_sliding_attention", "full_attention"]
     with pytest.raises(ValueError, match="cannot share one cache"):
         window_of(tiny_model("unlimited-ocr", layer_types=kinds).config.text_config)
+
+
+def test_a_page_is_held_ready_for_every_eight_slots_and_fewer_slots_never_hold_as_many() -> None:
+    assert [pages_held(slots) for slots in (1, 7, 8, 16, 128)] == [1, 7, 9, 18, 144]
+    assert all(pages_held(slots // 2) < pages_held(slots) for slots in range(2, 257))

@@ -9,10 +9,11 @@ from celery.exceptions import TaskRevokedError
 
 from ocr_tasks.app import app
 from ocr_tasks.client import Client
-from ocr_tasks.contract import Format, OcrOptions, Priority
+from ocr_tasks.contract import Format, Kind, OcrOptions, Priority
 from ocr_tasks.direct import INLINE_BYTES, inline_source, is_job_id, parse_direct_source
 from ocr_tasks.errors import BrokenSource, InvalidId, InvalidOption, TooLarge, UnknownField
 from ocr_tasks.following import JobFailed
+from ocr_tasks.payloads import options_from
 from ocr_tasks.settings import Settings
 from ocr_tasks.states import failure_meta, progress_meta, revoked_meta, state_key, success_meta
 
@@ -81,9 +82,9 @@ def test_a_client_refuses_an_id_that_would_never_be_found_again() -> None:
     ],
 )
 def test_options_may_be_given_in_every_way(given: Any, further: dict[str, Any]) -> None:
-    from ocr_tasks.client import _options
-
-    assert _options(given, further) == OcrOptions(format=Format.TEXT, include_layout=False, priority=Priority.BULK)
+    assert options_from(Kind.OCR, given, further) == OcrOptions(
+        format=Format.TEXT, include_layout=False, priority=Priority.BULK
+    )
 
 
 # -- states, as Celery reads them ---------------------------------------------

@@ -126,3 +126,19 @@ def test_headings_are_ranked_by_size() -> None:
     sizes = {"Title": 40.0, "Part": 30.0, "Same part": 29.0, "Section": 24.0}
     blocks = [Block("heading", Box(0, 0, 1, 1), [text], size=size) for text, size in sizes.items()]
     assert render(blocks) == "# Title\n\n## Part\n\n## Same part\n\n### Section"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("on 2017-08-I5", "on 2017-08-15"),
+        ("202I-0I-04", "2021-01-04"),
+        ("3o x 40", "30 x 40"),
+        ("€18.9o each", "€18.90 each"),
+        ("of 1,25o units", "of 1,250 units"),
+        ("10l of O2 and H2O", "10l of O2 and H2O"),
+        ("I/O 5 at 4 o'clock", "I/O 5 at 4 o'clock"),
+    ],
+)
+def test_letters_like_digits_in_numbers_are_digits(text: str, meant: str) -> None:
+    assert mended(spread(text, {})) == meant

@@ -132,6 +132,7 @@ def test_a_host_is_refused_or_cannot_be_taken_for_an_address_by_the_system(text:
         "http://example.com/" + "a" * 9000,
         "http://" + "9" * 5000 + "/",
     ],
+    ids=lambda url: repr(url)[:60],
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:
     with pytest.raises(InvalidUrl) as refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,7 +81,8 @@ def find_pictures(page: Pixels, em: float, texts: Sequence[Box]) -> list[Box]:
     size = (max(1, page.shape[1] // grain), max(1, page.shape[0] // grain))
     small = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.int16)
     away = np.abs(small - np.median(small, axis=(0, 1))).max(axis=2)
-    covered = (away > max(32, 6 * float(np.median(away)))).astype(np.uint8)
+    noise = float(np.median(np.abs(np.diff(small, axis=1)))) if small.shape[1] > 1 else 0.0
+    covered = ((away > max(32, 6 * noise)) & ~_plain(small, 2 + 2 * noise)).astype(np.uint8)
     for text in texts:
         x1, y1, x2, y2 = (round(at / grain) for at in (text.x1, text.y1, text.x2, text.y2))
         covered[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1] = 0
@@ -88,22 +90,40 @@ def find_pictures(page: Pixels, em: float, texts: Sequence[Box]) -> list[Box]:
     joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found = []
-    for left, y, wide, height, _ in stats[1:].tolist():
-        for x, width in _side_by_side(covered[y : y + height, left : left + wide], left):
+    for left, top, wide, tall, _ in stats[1:].tolist():
+        for x, y, width, height in _apart(opened[top : top + tall, left : left + wide], left, top):
             part = np.s_[y : y + height, x : x + width]
             large = min(width, height) >= 8 and width * height < 0.6 * covered.size
-            grey = cv2.cvtColor(small[part].astype(np.uint8), cv2.COLOR_BGR2GRAY)
-            shades = grey[covered[part] > 0]
-            if large and joined[part].mean() > 0.5 and np.ptp(np.percentile(shades, (20, 80))) > LEAST_CONTRAST:
-                found.append(Box(x * grain, y * grain, (x + width) * grain, (y + height) * grain))
+            low, high = np.percentile(small[part][covered[part] > 0], (20, 80), axis=0)
+            if large and joined[part].mean() > 0.5 and (high - low).max() > LEAST_CONTRAST:
+                half = 0.5  # of a pixel here: those at the edges are only partly covered
+                edges = (x + half, y + half, x + width - half, y + height - half)
+                found.append(Box(*(edge * grain for edge in edges)))
     return found
 
 
-def _side_by_side(covered: Pixels, left: int) -> list[tuple[int, int]]:
-    """The (x, width) of pictures that stand side by side, with paper between them from top to bottom."""
-    filled = np.concatenate(([0], covered.any(axis=0).astype(np.int8), [0]))
-    edges = np.flatnonzero(np.diff(filled))
-    return [(left + int(low), int(high - low)) for low, high in zip(edges[::2], edges[1::2], strict=True)]
+def _plain(shades: npt.NDArray[np.int16], most: float) -> npt.NDArray[np.bool_]:
+    """Which pixels (height, width, 3) lie in squares of five whose shades differ by `most` and less."""
+    square = np.ones((5, 5), np.uint8)
+    flat = (cv2.dilate(shades, square) - cv2.erode(shades, square)).max(axis=2) <= most
+    return cv2.dilate(flat.astype(np.uint8), square) > 0
+
+
+def _apart(covered: npt.NDArray[Any], left: int, top: int) -> list[tuple[int, int, int, int]]:
+    """The (x, y, width, height) of pictures with paper between them from side to side, or from top to bottom."""
+    columns, rows = _runs_of(covered.any(axis=0)), _runs_of(covered.any(axis=1))
+    if len(columns) == len(rows) == 1:
+        (x1, x2), (y1, y2) = columns[0], rows[0]
+        return [(left + x1, top + y1, x2 - x1, y2 - y1)]
+    return [
+        found for x1, x2 in columns for y1, y2 in rows for found in _apart(covered[y1:y2, x1:x2], left + x1, top + y1)
+    ]
+
+
+def _runs_of(filled: Any) -> list[tuple[int, int]]:
+    """Where runs of what is filled start and end."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], np.asarray(filled, np.int8), [0]))))
+    return [(int(low), int(high)) for low, high in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _steps(grey: npt.NDArray[np.int16]) -> Pixels:

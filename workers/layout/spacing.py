@@ -19,6 +19,10 @@ AFTER_FULL_WIDTH = 0.42  # of an em: a full-width mark takes half of its square,
 FULL_WIDTH = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。"}
 HALF_WIDTH = {"，": ",", "；": ";", "：": ":", "！": "!", "？": "?", "（": "(", "）": ")", "．": ".", "％": "%"}
 
+ALIKE = "oOIl"
+ALIKE_DIGITS = str.maketrans(ALIKE, "0011")
+NUMBERED = re.compile(r"(?<![^\s€$£(~-])[€$£(]?[\dOoIl]*\d[\dOoIl]*(?:[.,:/-]?[\dOoIl])*(?=[\s%).,;:]|$)")
+
 Placed = list[tuple[str, float]]  # characters and where their middles are
 
 
@@ -123,5 +127,13 @@ def _digits_and_letters(text: str, chinese: bool) -> str:
     """
     inside = r"[A-Z]?[1a-z]*[a-z]{2}[1a-z]*" if chinese else r"[A-Z]?[a-z]+1[a-z]+"
     text = re.sub(rf"(?<![A-Za-z0-9_]){inside}(?![A-Za-z0-9_])", lambda word: word[0].replace("1", "l"), text)
-    text = re.sub(r"(?<=\d)[oO](?=\d)", "0", text)
-    return re.sub(r"(?<=\d)l(?=\d)", "1", text)
+    return NUMBERED.sub(lambda number: _digits(number[0]), text)
+
+
+def _digits(token: str) -> str:
+    """A number with the letters that look like digits made digits, when it starts with one or has more of them."""
+    if token[-1] == "l":  # litres
+        return _digits(token[:-1]) + "l" if len(token) > 1 else token
+    digits, alike = sum(map(str.isdigit, token)), sum(character in ALIKE for character in token)
+    starts = token.lstrip("€$£(")[0].isdigit()
+    return token.translate(ALIKE_DIGITS) if digits > alike or starts else token

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import h11
 import structlog
 
 from ocr_tasks.errors import AddressForbidden, InvalidUrl, OcrError, UrlTimeout, UrlUnreachable
-from ocr_tasks.urls import split_authority
 from workers.sources.proxy_side import CHUNK_BYTES, Cut, Side, end_to_end
+from workers.sources.proxy_targets import absolute_form, authority_form, targeted
 from workers.sources.traffic import Books
 
 __all__ = ["BUFFER_BYTES", "Client", "Cut"]
@@ -41,6 +41,7 @@ class Client:
         self._server: Side | None = None
         self.place = ("", 0)  # that the server was reached at
         self._reused = False  # whether it has answered a request before
+        self._watch: asyncio.Task[bytes] | None = None  # what it says between two requests
 
     async def serve(self) -> None:
         """Until either end has had enough. Raises Cut when the session has."""
@@ -54,6 +55,8 @@ class Client:
             self._client.abort()
             if self._server is not None:
                 self._server.abort()
+            if self._watch is not None:
+                await _cancelled(self._watch)
 
     async def _serve_one(self) -> bool:
         """One request; False when it was the last on this connection."""
@@ -93,20 +96,10 @@ class Client:
             while await self._client.read():
                 pass
 
-    def _targeted(self, read: Callable[[str], _Target], target: bytes) -> _Target:
-        """Where a request goes; books what cannot be."""
-        text = target.decode("latin-1")
-        try:
-            return read(text)
-        except InvalidUrl as error:
-            named = re.match(r"(?:\w*://)?([^/?#]{0,200}?)(?::([0-9]{1,5}))?(?:[/?#]|$)", text)
-            self._books.refused(named[1] if named else "", int(named[2] or 80) if named else 0, error)
-            raise
-
     # -- tunnels ---------------------------------------------
 
     async def _tunnel(self, request: h11.Request) -> None:
-        self.place = host, port = self._targeted(_authority_form, request.target)[:2]
+        self.place = host, port = targeted(authority_form, request.target, self._books)[:2]
         self._server = Side(h11.CLIENT, *await self._reach(host, port), self._books)
         await self._client.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         await self._splice(self._server)
@@ -120,11 +113,10 @@ class Client:
         pumps = {asyncio.create_task(self._client.pump(server)), asyncio.create_task(server.pump(self._client))}
         try:
             ended, open_ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            late, _ = (
-                await asyncio.wait(open_, timeout=HALF_OPEN_TIMEOUT_S) if open_ and _well(ended) else (set(), open_)
-            )
-            for pump in ended | late:
-                pump.result()
+            for pump in ended:
+                pump.result()  # raises what ended it
+            if open_:
+                await asyncio.wait(open_, timeout=HALF_OPEN_TIMEOUT_S)
         finally:
             await _cancelled(*pumps)
 
@@ -132,7 +124,7 @@ class Client:
 
     async def _exchange(self, request: h11.Request) -> bool:
         """Pass a request and its answer on; False when the connection is over after it."""
-        host, port, authority, target = self._targeted(_absolute_form, request.target)
+        host, port, authority, target = targeted(absolute_form, request.target, self._books)
         server = await self._server_at(host, port)
         headers = [(name, value) for name, value in end_to_end(request) if name.lower() != b"host"]
         headers.insert(0, (b"Host", authority.encode()))
@@ -154,19 +146,27 @@ class Client:
     async def _server_at(self, host: str, port: int) -> Side:
         """The connection of the last request if that went to the same place, else a new one."""
         server = self._server
-        self._reused = server is not None and self.place == (host, port) and not server.reader.at_eof()
-        if server is not None and self._reused:
-            return server
         if server is not None:
+            self._reused = await self._silent(server) and self.place == (host, port)
+            if self._reused:
+                return server
             server.abort()
-        self._server = None
+        self._server, self._reused = None, False
         self._server = server = Side(h11.CLIENT, *await self._reach(host, port), self._books)
         self.place = (host, port)
         return server
 
+    async def _silent(self, server: Side) -> bool:
+        """Whether a kept server has said nothing since its last answer: neither goodbye nor that it waited too long."""
+        silent = self._watch is not None and not self._watch.done() and not server.reader.at_eof()
+        if self._watch is not None:
+            await _cancelled(self._watch)
+        return silent
+
     def _ready_for_more(self, server: Side) -> bool:
         try:
             server.http.start_next_cycle()
+            self._watch = asyncio.create_task(server.read(timeout_s=None))
         except h11.LocalProtocolError:  # it closes, or was not sent all
             server.abort()
             self._server = None
@@ -224,22 +224,6 @@ class Client:
             raise refusal from None
 
 
-_Target = tuple[str, int, str, str]
-"""Host (canonical), port, authority (for `Host`), path and query."""
-
-
-def _authority_form(text: str) -> _Target:
-    return *split_authority(text), text, ""
-
-
-def _absolute_form(text: str) -> _Target:
-    matched = re.fullmatch(r"(?i:http)://([^/?#@\\]*)([/?][^#]*)?(?:#.*)?", text)
-    if matched is None:
-        raise InvalidUrl(f"{text[:200]!r} is nothing that the proxy fetches: it must start with http://host.")
-    target = matched[2] or "/"
-    return *split_authority(matched[1], 80), matched[1], target if target.startswith("/") else f"/{target}"
-
-
 def _status(error: OcrError) -> int:
     if isinstance(error, AddressForbidden | InvalidUrl):
         return 403
@@ -255,11 +239,7 @@ async def _sent(server: Side, event: h11.Event) -> bool:
     return True
 
 
-def _well(ended: set[asyncio.Task[None]]) -> bool:
-    return all(task.exception() is None for task in ended)
-
-
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
     """Tasks that are over, whatever they were about."""
     for task in tasks:
         task.cancel()

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from ocr_tasks.jobs.harvests import PageSpan, TextRun
+from workers.sources.cuts import open_screenshot
 from workers.sources.encode import PageImage, page_image
 from workers.sources.pixels import as_page
 
 
-def cut_out(path: Path, spans: Sequence[PageSpan]) -> Iterator[PageImage]:
+def cut_out(path: Path, spans: Sequence[PageSpan], max_pixels: int) -> Iterator[PageImage]:
     """The given pages of a screenshot that this service took, one after the other."""
-    with Image.open(path) as screenshot:
+    with open_screenshot(path.read_bytes(), max_pixels) as screenshot:
         screenshot.load()
         whole = as_page(screenshot)
         for span in spans:

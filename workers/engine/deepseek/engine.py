@@ -21,7 +21,7 @@ from workers.engine import DeviceLost, OutOfMemory, PageDone, PageWork, WorkId
 from workers.engine.answers import ANSWERS_VERSION, parse_answer
 from workers.engine.deepseek.batching import ContinuousBatch, Ended
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
-from workers.engine.deepseek.limits import limits_for
+from workers.engine.deepseek.limits import limits_for, pages_held
 from workers.engine.deepseek.memory import free_device, is_out_of_memory
 from workers.engine.deepseek.modes import ViewLayout, better_mode
 from workers.engine.deepseek.preparing import Prepared, Preparer
@@ -70,7 +70,7 @@ class DeepSeekEngine:
 
     def __init__(self, checkpoint: Checkpoint, limits: Limits) -> None:
         self.checkpoint = checkpoint
-        self.capacity = limits.slots
+        self.capacity = pages_held(limits.slots)
         library = f"transformers-{version('transformers')}"
         versions = f"engine-{ENGINE_VERSION}+answers-{ANSWERS_VERSION}"
         self.revision = f"{checkpoint.family}@{checkpoint.revision}+{library}+{versions}"
@@ -232,8 +232,9 @@ class DeepSeekEngine:
         self._clear()
         self._batch = None
         free_device()
-        self.capacity = max(1, self.capacity // 2)
-        self._limits = replace(self._limits, slots=self.capacity)
+        slots = max(1, self._limits.slots // 2)
+        self._limits = replace(self._limits, slots=slots)
+        self.capacity = pages_held(slots)
         self._batch = ContinuousBatch(self.checkpoint, self._limits)
 
 

@@ -17,6 +17,14 @@ CUDA_SLOT_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 CUDA_TIME_SIZES = (512, 1024, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192)
 
 
+def pages_held(slots: int) -> int:
+    """Pages that an engine with so many slots takes in: some more, so that a slot that gets free finds one prepared.
+
+    Else it would stand empty for the way of the last page out and of the next one in, and while that one is cut up.
+    """
+    return slots + slots // 8
+
+
 def limits_for(model: Any, *, most_slots: int) -> Limits:
     """The limits for a model that is on its device already, by the memory that is free there."""
     config, weight = model.config.text_config, model.get_input_embeddings().weight

@@ -74,8 +74,10 @@ class DevTools:
 
     def answer(self, number: int, deadline: float | None = None) -> Params:
         """The answer to a command; raises Late, Gone or Refused."""
-        self.wait(lambda: number in self._answers, deadline) or self._give_up(number)
+        came = self.wait(lambda: number in self._answers, deadline)
         self._awaited.discard(number)
+        if not came:
+            raise Late
         return _result(self._answers.pop(number))
 
     def call(self, method: str, session: str = "", **params: Any) -> Params:
@@ -98,10 +100,6 @@ class DevTools:
 
     def close(self) -> None:
         self._socket.close(timeout=0)
-
-    def _give_up(self, number: int) -> None:
-        self._awaited.discard(number)
-        raise Late
 
     def _receive(self, timeout_s: float) -> None:
         """Take one message in, if one comes in time."""

@@ -21,7 +21,7 @@ class Folder:
 
     def __init__(self, account: Account | None) -> None:
         remove_stale()
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.profile, self.home = self.path / "profile", self.path / "home"

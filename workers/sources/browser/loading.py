@@ -19,6 +19,7 @@ class Loading:
         self.main_frame = ""
         self.response: Params | None = None
         self.document_url: str | None = None
+        self.unreachable = False
         self.requested_url: str | None = None
         self.download: str | None = None
         self._loader = ""
@@ -81,6 +82,7 @@ class Loading:
     def _on_Page_frameNavigated(self, params: Params) -> None:
         frame = params["frame"]
         if frame["id"] == self.main_frame:
+            self.unreachable = "unreachableUrl" in frame
             self.document_url = frame.get("unreachableUrl") or frame["url"] + frame.get("urlFragment", "")
 
     def _on_Page_navigatedWithinDocument(self, params: Params) -> None:

@@ -110,7 +110,7 @@ class BrowserProcess:
 
     def memory_bytes(self) -> int:
         """What its processes hold, pages that several of them share counted once."""
-        return sum(map(_proportional_bytes, members(self.group))) if self.group else 0
+        return sum(map(proportional_bytes, members(self.group))) if self.group else 0
 
     # -- its end ---------------------------------------------
 
@@ -121,7 +121,7 @@ class BrowserProcess:
             if self._service.process is not None:
                 self._service.process.wait()
                 _bury(self._service.process.pid, self._strays)
-            self._service.process = None  # or Selenium would look for it on its way out
+            self._service.process = None  # type: ignore[assignment]  # else Selenium would wait for it on its way out
         self._dead.close()
         self._folder.remove()
 
@@ -185,7 +185,8 @@ def _bury(group: int, strays: list[int], patience_s: float = 5) -> None:
         time.sleep(0.01)
 
 
-def _proportional_bytes(pid: int) -> int:
+def proportional_bytes(pid: int) -> int:
+    """The memory of a process, of pages that it shares its share (PSS)."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         return int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024

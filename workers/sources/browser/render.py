@@ -49,6 +49,7 @@ class Render:
         self._load(page, until)
         loaded = time.monotonic()
         settled = Settling(page, until).settle()
+        self._require_let_out(page)  # it may have led somewhere else
         still = time.monotonic()
         width, height, clip = capture.shown_part(page, self.limits)
         dom, title, frames = capture.take_dom(page)
@@ -122,8 +123,6 @@ class Render:
             answer = self.devtools.answer(asked, until)
         except Late:
             raise self._unanswered(self.source) from None
-        # Whoever goes back must not come to the blank page that was there before.
-        self.devtools.tell("Page.resetNavigationHistory", page.session)
         self._require_page(page, self.source, answer.get("errorText"), download=bool(answer.get("isDownload")))
 
     def _unanswered(self, source: Url) -> OcrError:
@@ -134,13 +133,7 @@ class Render:
     def _require_page(self, page: Page, source: Url, error: str | None, *, download: bool) -> None:
         """Raise what kept the page from being there."""
         self.devtools.wait(lambda: page.loading.document_url is not None or error is not None, time.monotonic() + 1)
-        refused = page.loading.response is not None and any(
-            name.lower() == "x-lightdom-refused" for name in page.loading.response["headers"]
-        )
-        if error or refused:
-            address = page.loading.requested_url or source.url
-            if refusal := self._refusal(address):
-                raise refusal
+        self._require_let_out(page, error)
         kind = str((page.loading.response or {}).get("mimeType", "text/html"))
         if not kind.startswith(SHOWN_TYPES):
             raise UnsupportedMediaType(f"The address leads to {kind[:100]}, not to a page.", value=kind[:100])
@@ -148,6 +141,14 @@ class Render:
             raise UnsupportedMediaType("The address leads to a download, not to a page.")
         if error:
             raise UrlUnreachable(f"The address could not be opened ({error.removeprefix('net::')}).", reason=error)
+
+    def _require_let_out(self, page: Page, error: str | None = None) -> None:
+        """Raise what the proxy refused the main document with."""
+        headers = (page.loading.response or {}).get("headers", {})
+        if error or page.loading.unreachable or any(name.lower() == "x-lightdom-refused" for name in headers):
+            refusal = self._refusal(page.loading.requested_url or "")
+            if refusal is not None:
+                raise refusal
 
     def _refusal(self, url: str) -> OcrError | None:
         _, host, port = origin_of(url)

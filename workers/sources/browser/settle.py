@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 from ocr_tasks.errors import InvalidOption, RenderTimeout
 from workers.sources.browser.capture import evaluate, wait_for_fonts
@@ -66,11 +67,11 @@ class Settling:
             self._wait_for_selector(self.options.selector)
         return True
 
-    def _until(self, condition) -> bool:  # type: ignore[no-untyped-def]
+    def _until(self, condition: Callable[[], bool]) -> bool:
         # Looked at every so often: being idle is nothing that an event tells.
         while not condition() and time.monotonic() < self.until and not self.page.interrupted:
             self.devtools.wait(condition, min(self.until, time.monotonic() + LOOK_S))
-        return bool(condition())
+        return condition()
 
     def _wait_for_selector(self, selector: str) -> None:
         while time.monotonic() < self.until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ STYLES = (
     "white-space-collapse",
 )
 """The computed styles that a snapshot is asked for."""
+_BREAKS = re.compile(r"[\t\n\r]")
 _COLUMN = {name: number for number, name in enumerate(STYLES)}
 
 
@@ -76,6 +78,15 @@ class Node:
 
     def _pixels(self, *names: str) -> list[float]:
         return [float(self.style(name).removesuffix("px") or 0) for name in names]
+
+    @property
+    def keeps_breaks(self) -> bool:
+        """Whether a line break in the source is one on the screen."""
+        return self.name == "BR" or self.style("white-space-collapse") in (
+            "preserve",
+            "preserve-breaks",
+            "break-spaces",
+        )
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -178,7 +189,10 @@ class Document:
             start, length = self._text_boxes["start"][number], self._text_boxes["length"][number]
             x, y, width, height = self._text_boxes["bounds"][number]
             gap = _units(text, end, start - end) if start > end else ""
-            found.append((gap, _units(text, start, length), Rect(x, y, x + width, y + height)))
+            line = _units(text, start, length)
+            if not node.keeps_breaks:
+                line = _BREAKS.sub(" ", line)
+            found.append((gap, line, Rect(x, y, x + width, y + height)))
             end = start + length
         return found
 

@@ -245,20 +245,24 @@ def table_page(rng: random.Random, style: Style, ruled: bool) -> Page:
 
 
 def invoice(rng: random.Random, style: Style) -> Page:
-    """Sender, number and date on the right, the positions, the total."""
+    """Sender, number and date in a block on the right, the positions, the total."""
     page = blank(style)
     x, right = style.px(54), style.px(400)
-    y = write_heading(page, x, style.px(50), "INVOICE", 2.0) + style.pitch
-    for left, value in (
-        (f"{rng.choice(NAMES)} & {rng.choice(NAMES)} Ltd.", f"Invoice No. {rng.randint(1000, 99999)}"),
-        (
-            f"{rng.randint(1, 300)} {title(rng, 1)} Street",
-            f"Date: 20{rng.randint(10, 29)}-0{rng.randint(1, 9)}-{rng.randint(10, 28)}",
-        ),
-        (f"{rng.randint(10000, 99999)} {title(rng, 1)}", f"Customer: {rng.randint(100, 999)}/{rng.randint(10, 99)}"),
-    ):
-        page.write(x, y, left)
-        y = page.write(right, y, value)
+    top = write_heading(page, x, style.px(50), "INVOICE", 2.0) + style.pitch
+    sender = (
+        f"{rng.choice(NAMES)} & {rng.choice(NAMES)} Ltd.",
+        f"{rng.randint(1, 300)} {title(rng, 1)} Street",
+        f"{rng.randint(10000, 99999)} {title(rng, 1)}",
+    )
+    facts = (
+        f"Invoice No. {rng.randint(1000, 99999)}",
+        f"Date: 20{rng.randint(10, 29)}-0{rng.randint(1, 9)}-{rng.randint(10, 28)}",
+        f"Customer: {rng.randint(100, 999)}/{rng.randint(10, 99)}",
+    )
+    for left, texts in ((x, sender), (right, facts)):
+        y = top
+        for text in texts:
+            y = page.write(left, y, text)
     rows = [["Description", "Qty", "Unit price", "Amount"]]
     total = 0.0
     for _ in range(rng.randint(4, 9)):

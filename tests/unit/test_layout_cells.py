@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tests.unit.test_layout_order import EM, line, read
-from workers.layout.cells import cut_apart, joined_again
+from workers.layout.cells import cut_apart, joined_again, within_columns
 from workers.layout.lines import Box, Line
 from workers.layout.rules import Rule, Rules
 from workers.layout.stripes import stripes, without
@@ -126,3 +126,18 @@ def test_boxes_one_under_the_other_are_no_stripes(between: list[Line]) -> None:
     boxes = [Box(100, 100, 700, 240), Box(100, 320, 700, 460)]
     lines = [line(120, y, "What a box says in a line or two") for y in (120, 160, 340, 380)]
     assert stripes(boxes, [*lines, *between], EM) == []
+
+
+def test_a_word_too_long_for_its_column_ends_at_the_columns_edge() -> None:
+    long = line(100, 190, "https://www.example.org/a/very/long/path/to/it")
+    text = [line(100, 100 + 30 * at, "some words of this column here") for at in (0, 1, 2, 4, 5)]
+    beside = [line(460, 100 + 30 * at, "and of the next") for at in range(6)]
+    assert within_columns([*text, long, *beside])[5].box.x2 == 400
+    assert within_columns([*text, long])[5] == long  # nothing stands beside it
+
+
+def test_the_longest_word_of_a_column_of_a_table_is_left_as_it_is() -> None:
+    mails = [line(100, 100 + 45 * at, text) for at, text in enumerate(["jo@acme.io", "an@acme.io", "li@acme.io"])]
+    long = line(100, 235, "alexander.whitfield@acme.io")
+    places = [line(460, 100 + 45 * at, "Leeds") for at in range(4)]
+    assert within_columns([*mails, long, *places])[3] == long

@@ -149,3 +149,69 @@ def test_a_heading_of_one_column_beside_the_gap_between_two_paragraphs_ends_noth
     left = column(100, 100, *LEFT, pitch=30) + column(100, 220, *LEFT)
     right = [*column(520, 100, *RIGHT), line(520, 187, "A heading", em=26), *column(520, 220, *RIGHT)]
     assert read(left + right).text.split() == words(LEFT, LEFT, RIGHT, ["A heading"], RIGHT)
+
+
+def test_facts_beside_an_address_are_read_after_it() -> None:
+    facts = ("Details", "Due date: 19.04.2013", "Invoice date: 13 August 2017", "Customer no. 31270")
+    page = read(side_by_side(("Invoice to", *CUSTOMER[1:]), facts, apart=500))
+    assert page.text.split() == words(("Invoice to", *CUSTOMER[1:]), facts)
+    assert tables_in(page.markdown) == []
+
+
+def test_labels_with_their_values_are_one_block_beside_addresses() -> None:
+    labels, values = ("Customer no.", "Invoice date", "Due date"), ("22753", "16.09.2021", "30.09.2021")
+    page = read(side_by_side(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:]), labels, values, apart=250))
+    pairs = [word for pair in zip(labels, values, strict=True) for word in " ".join(pair).split()]
+    assert page.text.split() == words(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:])) + pairs
+
+
+def test_goods_with_numbers_in_their_names_stay_in_a_table() -> None:
+    rows = [
+        ("Article", "Stock", "Supplier"),
+        ("Desk A12", "4", "Miller 24"),
+        ("Lamp", "9", "Novak"),
+        ("Chair B3", "1", "Berg"),
+    ]
+    page = read([part for at in range(3) for part in column(100 + 250 * at, 100, *(row[at] for row in rows), pitch=45)])
+    assert tables_in(page.markdown) == [[list(row) for row in rows]]
+
+
+def test_values_under_their_labels_are_read_with_them() -> None:
+    pairs = [("Invoice date", "2012-08-24"), ("Due date", "17/07/2015"), ("Customer no.", "90103")]
+    assert read(side_by_side(*pairs)).text.split() == words(*pairs)
+
+
+def test_a_table_of_a_header_and_one_row_stays_one() -> None:
+    header, row = ("Article", "Count", "Price"), ("Blue chairs", "4", "120.00")
+    assert tables_in(read(cells(header, row, y=100)).markdown) == [[list(header), list(row)]]
+
+
+def test_notes_beside_totals_are_read_before_them_and_the_totals_row_by_row() -> None:
+    notes = ("Notes", *LEFT, "Thank you.")
+    totals = [("Subtotal:", "85.19"), ("Tax:", "16.31"), ("Amount due:", "102.76")]
+    lines = column(100, 100, *notes, pitch=29)
+    lines += [
+        line(x, 110 + 37 * at, text) for at, pair in enumerate(totals) for x, text in zip((560, 760), pair, strict=True)
+    ]
+    assert read(lines).text.split() == words(notes, *totals)
+
+
+def test_short_texts_under_their_titles_are_no_table() -> None:
+    left = ("Attach the following", "Note that calling any method", "stream should raise an error")
+    right = ("Recommended ways", "Certain classes of names that", "have special meanings for us")
+    assert read(side_by_side(left, right, apart=420)).text.split() == words(left, right)
+
+
+def test_two_who_sign_are_read_one_after_the_other() -> None:
+    pair = [("Emma Petrov", "Landlord"), ("Jane Novak", "Tenant")]
+    assert read(side_by_side(*pair, apart=500)).text.split() == words(*pair)
+
+
+def test_clauses_beside_their_numbers_are_no_table() -> None:
+    numbers, texts = (
+        ("1.1", "1.2", "2.1", "2.2"),
+        ("Rent is due", "Pets are not", "Noise ends at ten", "Keys come back"),
+    )
+    page = read(side_by_side(numbers, texts, apart=120))
+    assert page.text.split() == words(*zip(numbers, texts, strict=True))
+    assert tables_in(page.markdown) == []

@@ -126,7 +126,7 @@ def test_tables_keep_their_rows_and_columns(engine: RapidEngine, rng: random.Ran
     assert [block.kind for block in result.blocks].count("table") == 2
 
 
-def test_an_invoice_is_read_row_by_row(engine: RapidEngine, rng: random.Random) -> None:
+def test_an_invoice_is_read_block_by_block_and_its_table_row_by_row(engine: RapidEngine, rng: random.Random) -> None:
     page = invoice(rng, Style(size_pt=10))
     result = read(engine, page.image)
     assert error_rate(result.text, page.text) <= 0.003

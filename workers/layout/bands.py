@@ -17,6 +17,8 @@ LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
 SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of them may have nothing
+FAR = 1.5  # ems between what does not belong together
+NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
 
 
@@ -52,7 +54,7 @@ class Bands:
                 left = between(grown)
                 for gap in free:
                     if gap not in left:
-                        worth = self._worth(rows[start:end], gap)
+                        worth = self._worth(rows[start:end], gap) * (2 if end - start == len(rows) else 1)
                         if worth > most:
                             best, most = (start, end, gap), worth
                 taken, free = grown, [gap for gap in left if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
@@ -60,7 +62,10 @@ class Bands:
                     break
         if best is None:
             return None
-        return self._trimmed(rows, self._side_by_side(rows, self._grown(rows, *best), best[2]))
+        start, end = self._side_by_side(rows, self._grown(rows, *best), best[2])
+        end -= self._nearer(rows[start:end][::-1], rows[end:])
+        start += self._nearer(rows[start:end], rows[:start][::-1])
+        return self._trimmed(rows, (start, end))
 
     def heading_across(self, rows: list[Row], start: int, end: int) -> int | None:
         """Where in a band a heading belongs to all columns: alone in its row, all of them stop over it and go on under.
@@ -73,9 +78,18 @@ class Bands:
             over, under, box = rows[start:at], rows[at + 1 : end], rows[at][0].box
             top, bottom = hull(pieces_of(over)).y2, hull(pieces_of(under)).y1
             free = top - 0.3 * self.em < box.y1 and box.y2 < bottom + 0.3 * self.em
-            if free and bottom - top > box.height + self.em and all(self.gutters(part) for part in (over, under)):
+            apart = free and bottom - top > box.height + self.em and all(self.gutters(part) for part in (over, under))
+            if apart and self._start_together(under):
                 return at
         return None
+
+    def _start_together(self, rows: list[Row]) -> bool:
+        """Whether at least two columns start at one height."""
+        pieces = pieces_of(rows)
+        spans = outside(self.gutters(rows), hull(pieces))
+        columns = [[piece.box.y1 for piece in pieces if column_of(piece.box, spans) == at] for at in range(len(spans))]
+        tops = sorted(min(column) for column in columns if column)
+        return len(tops) > 1 and tops[1] - tops[0] < 1.3 * self.em
 
     def _worth(self, rows: list[Row], gap: Span) -> float:
         """How tall and clear a gutter is, in square pixels; 0 when it has less than two lines on a side."""
@@ -128,6 +142,21 @@ class Bands:
                 start, end = (start, end + 1) if step > 0 else (start - 1, end)
         return start, end
 
+    def _nearer(self, rows: list[Row], beyond: list[Row]) -> int:
+        """How many rows on this side of a band stand far from the rest and near to what is beyond it."""
+        if not beyond:
+            return 0
+        near = self._gap(rows[:1], beyond)
+        for at in range(1, min(NEARER, len(rows) - 2) + 1):
+            gap = self._gap(rows[:at], rows[at:])
+            if gap > FAR * self.em and gap > 2 * near:
+                return at
+        return 0
+
+    def _gap(self, some: list[Row], others: list[Row]) -> float:
+        """How far rows stand apart, in pixels."""
+        return -hull(pieces_of(some)).overlap_y(hull(pieces_of(others)))
+
     def _same_columns(self, band: list[Row], row: Row) -> bool:
         """Whether a row with cells keeps all the gutters of a band with at least three columns."""
         gutters = len(self.gutters(band))
@@ -159,6 +188,8 @@ class Bands:
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
         big = [piece for piece in row if self.big(piece)]
+        if rest and hull(row).overlap_y(hull(pieces_of(rest))) > 0.5 * self.em:
+            return False
         if len(rest) < 2:
             return len(big) == len(row)
         if len(row) == 1:  # a heading, or the last line of what runs over all columns
@@ -189,7 +220,7 @@ class Bands:
         return len(set(columns)) > 1 and any(crossed)
 
     def big(self, piece: Piece) -> bool:
-        return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em
+        return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em and any(map(str.isalpha, piece.text))
 
 
 def _beyond(rows: Sequence[Row], middle: float) -> int:

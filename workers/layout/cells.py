@@ -17,6 +17,8 @@ AROUND = 5.0  # ems from a line to those that are looked at beside it, three abo
 FLUSH = 0.7  # of an em
 ALIGNED = 0.3  # of an em
 INDENT = 3.0  # ems
+LONG_WORD = 15  # letters
+REACH = 1.2  # ems from the end of a line that runs over a gutter to the next column
 
 Gap = tuple[float, float]
 
@@ -81,6 +83,25 @@ def _put_together(parts: Sequence[Line]) -> Line:
         places=tuple(places) if known else (),
         gaps=tuple(gaps),
     )
+
+
+def within_columns(lines: Sequence[Line]) -> list[Line]:
+    """Lines, those of one word too long for its column cut off at the column's edge: they run over the gutter."""
+    return [_within(line, lines) for line in lines]
+
+
+def _within(line: Line, lines: Sequence[Line]) -> Line:
+    if " " in line.text or len(line.text) < LONG_WORD or not line.text.isascii():
+        return line
+    near = [
+        other for other in lines if 0.5 * line.em < abs(line.box.middle[1] - other.box.middle[1]) < AROUND * line.em
+    ]
+    flush = [other.box.x2 for other in near if abs(line.box.x1 - other.box.x1) < FLUSH * line.em]
+    edge = max(flush, default=0.0)
+    over = any(edge + FLUSH * line.em < other.box.x1 < line.box.x2 + REACH * line.em for other in near)
+    if len(flush) < 3 or edge > line.box.x2 - FLUSH * line.em or not over:
+        return line
+    return replace(line, box=replace(line.box, x2=edge))
 
 
 def cut_apart(lines: Sequence[Line]) -> list[Line]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 
 from workers.layout.lines import Line, around, in_rows
-from workers.layout.tables import Span, column_of, continued
+from workers.layout.tables import SAME_ROW, Span, column_of, continued
 from workers.layout.words import MARKER, labelled, numeric
 
 FAR = 8.0  # ems: wider than the columns of most tables stand apart
@@ -16,6 +17,8 @@ LONGEST_ADDRESS = 8  # rows
 TEXT = 15.0  # ems: the columns of most tables are narrower than running text
 FULL = 0.8  # of its column: a line whose sentence goes on below
 WORDS = 4  # in a line of running text
+FACT = re.compile(r"^[^\d:：]{2,30}(?:[:：]\s*\S|\s\S*\d\S*$)")  # a label with its value
+PARAGRAPH = 1.6  # ems from the last line of one to the first of the next, at least
 NEXT = 2.0  # ems from one line of a paragraph to the next
 
 
@@ -41,22 +44,74 @@ def beside(rows: Sequence[Sequence[Line]], gutters: Sequence[Span], em: float) -
     return middle if uneven or _most(right, labelled) else None
 
 
-def separate(columns: Sequence[Sequence[Line]], rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
-    """Whether columns are lists that only stand side by side: addresses, or the links of a footer.
+def strip(rows: Sequence[Sequence[Line]]) -> list[list[Line]]:
+    """The columns of two rows that are read one after the other; none when they are not.
 
-    None is of numbers or of labels. Each has an entry in every row until it ends, and some end well before others; a
-    table has empty cells anywhere. Or at least two are like addresses.
+    They are labels with a value under each, flush with it, or two names far apart with what their bearers are.
+    """
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]) or any(_marked(line.text) for line in rows[0]):
+        return []
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    if any(abs(over.box.x1 - under.box.x1) > 0.4 * over.em for over, under in columns):
+        return []
+    apart = around([line.box for line in columns[-1]]).x1 - around([line.box for line in columns[0]]).x2
+    names = len(columns) == 2 and apart > FAR * rows[0][0].em and not any(labelled(line.text) for line in rows[0])
+    marked = [_marked(line.text) for line in rows[1]]
+    return columns if all(marked) or (names and not any(marked)) else []
+
+
+def separate(
+    columns: Sequence[Sequence[Line]], rows: Sequence[Sequence[Line]], spans: Sequence[Span]
+) -> list[Sequence[Sequence[Line]]]:
+    """Columns that only stand side by side, those of one block together: addresses, facts, the links of a footer.
+
+    None for a table. Blocks are short; one is like an address or tells facts, another too, or has labels with their
+    values beside them. Other lists have no numbers and no labels; each has an entry in every row until it ends, and
+    some end well before others: a table has empty cells anywhere.
     """
     texts = [[line.text for line in column] for column in columns]
-    if min(map(len, texts)) < 2 or any(sum(map(numeric, some)) > 1 or _most(some, labelled) for some in texts):
-        return False
-    if 3 <= len(rows) <= LONGEST_ADDRESS and sum(_like_address(some) for some in texts) >= 2:
-        return True
+    if min(map(len, texts)) < 2:
+        return []
+    if 3 <= len(rows) <= LONGEST_ADDRESS and (blocks := _blocks(texts)):
+        return [[columns[at] for at in block] for block in blocks]
+    if any(sum(map(numeric, some)) > 1 or _most(some, labelled) for some in texts):
+        return []
     wrapped = [goes_on and any(line.text[:1].islower() for line in row) for goes_on, row in _told(rows, spans)]
     filled = [{column_of(line.box, spans) for line in row} for row, more in zip(rows, wrapped, strict=True) if not more]
     if any(not below <= above for above, below in pairwise(filled)):
-        return False
-    return sum(len(spans) - len(row) for row in filled) >= 2
+        return []
+    uneven = sum(len(spans) - len(row) for row in filled) >= 2
+    return [[column] for column in columns] if uneven else []
+
+
+def _blocks(texts: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Which columns make a block each; none when they are those of a table."""
+    blocks: list[list[int]] = []
+    own, at = 0, 0
+    while at < len(texts):
+        pair = at + 1 < len(texts) and _labels(texts[at], texts[at + 1])
+        alone = _like_address(texts[at]) or _most(texts[at], lambda text: bool(FACT.match(text)))
+        if not pair and (sum(map(numeric, texts[at])) > 1 or _most(texts[at], labelled)):
+            return []
+        own += alone and not pair
+        blocks.append([at, at + 1] if pair else [at])
+        at += 2 if pair else 1
+    pairs = sum(len(block) > 1 for block in blocks)
+    return blocks if own and own + pairs > 1 else []
+
+
+def _labels(left: Sequence[str], right: Sequence[str]) -> bool:
+    """Whether one column has labels and the next their values, from the first on: no header stands over them."""
+    return (
+        len(left) == len(right)
+        and not any(map(_marked, left))
+        and _marked(right[0])
+        and 2 * sum(map(_marked, right)) > len(right)
+    )
+
+
+def _marked(text: str) -> bool:
+    return any(character.isdigit() or character == "@" for character in text)
 
 
 def _told(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[bool, Sequence[Line]]]:
@@ -64,22 +119,25 @@ def _told(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[b
 
 
 def _like_address(texts: Sequence[str]) -> bool:
-    """Whether some lines have digits and some have none."""
-    return 1 <= 4 * sum(any(map(str.isdigit, text)) for text in texts) / len(texts) <= 3
+    """Whether some lines have digits or are mail addresses, and some are not."""
+    return 1 <= 4 * sum(map(_marked, texts)) / len(texts) <= 3
 
 
 def _most(texts: Sequence[str], like: Callable[[str], bool]) -> bool:
     return 2 * sum(map(like, texts)) >= len(texts)
 
 
-def aligned_share(columns: Sequence[Sequence[Line]]) -> float:
-    """The share of lines that stand on the height of a line in another column, without the fullest column."""
+def aligned_share(columns: Sequence[Sequence[Line]], within: float = 0.3) -> float:
+    """The share of lines that stand on the height of a line in another column, without the fullest column.
+
+    `within`: how far the middles of two lines on one height may lie apart, in ems.
+    """
     ordered = sorted(columns, key=len)
     shares: list[bool] = []
     for at, column in enumerate(ordered[:-1]):
         others = [line for other in ordered[at + 1 :] for line in other]
         for line in column:
-            shares.append(any(abs(line.box.middle[1] - other.box.middle[1]) < 0.3 * line.em for other in others))
+            shares.append(any(abs(line.box.middle[1] - other.box.middle[1]) < within * line.em for other in others))
     return sum(shares) / len(shares) if shares else 0.0
 
 
@@ -96,6 +154,19 @@ def wraps(column: Sequence[Line]) -> bool:
     full = sum(box.width > 0.7 * width and one for box, one in zip(boxes[:-1], whole, strict=False)) / (len(rows) - 1)
     lower = sum(row[0].text[:1].islower() for row in rows[1:]) / (len(rows) - 1)
     return full >= 0.5 and (lower >= 0.35 or (full >= 0.7 and width > 12 * em))
+
+
+def runs_on(column: Sequence[Line]) -> bool:
+    """Whether the rows of a column, after its title, are long and most of them go on with the one above."""
+    rows = in_rows(column)[1:]
+    if len(rows) < 2 or sum(len(line.text.split()) for row in rows for line in row) < WORDS * len(rows):
+        return False
+    widest = max(around([line.box for line in row]).width for row in rows)
+    goes_on = sum(
+        below[0].text[:1].islower() or around([line.box for line in above]).width > 0.9 * widest
+        for above, below in pairwise(rows)
+    )
+    return 2 * goes_on >= len(rows) - 1
 
 
 def run_past(columns: Sequence[Sequence[Line]]) -> bool:
@@ -137,16 +208,20 @@ def listed(column: Sequence[Line]) -> bool:
 def _over_header(rows: Sequence[Sequence[Line]], pitches: Sequence[float], at: int, em: float) -> bool:
     """Whether rows up to one stand off over the first row of a table: that has all cells, none of them has."""
     most = max(len(row) for row in rows)
+    if any(pitch < SAME_ROW * em for pitch in pitches[:at]):  # a wrapped header beside which the others are centred
+        return False
     full = len(rows[at + 1]) == most > 2 and at + 1 < len(pitches)
     return full and all(len(row) < most for row in rows[: at + 1]) and pitches[at] > pitches[at + 1] + 0.4 * em
 
 
-def _without_what_goes_on(rows: list[list[Line]]) -> list[list[list[Line]]]:
+def _without_what_goes_on(rows: list[list[Line]], em: float) -> list[list[list[Line]]]:
     """Rows, cut at a gap between paragraphs under which one column goes on alone, as a second address under a first."""
     boxes = [around([line.box for line in row]) for row in rows]
     pitches = [below.middle[1] - above.middle[1] for above, below in pairwise(boxes)]
     for at in range(1, len(rows)):
-        if pitches[at - 1] < 1.5 * sorted(pitches)[len(pitches) // 4] or any(len(row) > 1 for row in rows[at:]):
+        if pitches[at - 1] < max(1.5 * sorted(pitches)[len(pitches) // 4], PARAGRAPH * em) or any(
+            len(row) > 1 for row in rows[at:]
+        ):
             continue
         under = around(boxes[at:])
         if any(line.box.x1 > under.x2 or line.box.x2 < under.x1 for row in rows[:at] for line in row):
@@ -169,4 +244,4 @@ def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line
         if cut:
             found.append(rows[start : at + 1])
             start = at + 1
-    return [part for run in [*found, rows[start:]] for part in _without_what_goes_on(run)]
+    return [part for run in [*found, rows[start:]] for part in _without_what_goes_on(run, em)]

@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
-from workers.layout.columns import aligned_share, beside, listed, run_past, runs, separate, wraps
+from workers.layout.changes import changes, prose
+from workers.layout.columns import beside, runs, separate, strip, wraps
+from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, longest_run
 from workers.layout.gutters import outside
+from workers.layout.joined_columns import joined_columns
 from workers.layout.lines import Line, in_rows
 from workers.layout.menus import are_menus
-from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, merged
-from workers.layout.rules import NEAR, Rule, Rules
-from workers.layout.tables import Span, aligned_table, column_of, continued, fits
+from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, lines_of, merged
+from workers.layout.rules import Rules
+from workers.layout.sections import Sections
+from workers.layout.tables import SAME_ROW, Span, aligned_table, cells_table, column_of, continued, fits
 from workers.layout.words import numeric
 
+CLAUSE = re.compile(r"^(?:\d{1,2}(?:\.\d+)*[.)]?|\(?\w[.)])$")  # the number of a clause, or its letter
 NO_LINK = re.compile(r"[\d@:：]")
+FAR_APART = 2.0  # of the pitch of running text: where new rows of columns begin
 OVER_IMPRINT = 12  # ems from the links of a web page to its imprint
 
 
@@ -34,38 +40,13 @@ class Order:
     def bands(self) -> Bands:
         return Bands(self.em)
 
+    @property
+    def _sections(self) -> Sections:
+        return Sections(self.em, self.rules, self.imprint)
+
     def groups(self, pieces: Sequence[Piece]) -> list[Group]:
         """The pieces in reading order, put together to what is read in one go."""
-        return [group for part in self._split(in_rows(pieces)) for group in self._part(part)]
-
-    def _split(self, rows: list[Row]) -> list[list[Row]]:
-        """Rows cut apart around rows of frames, and at rules between things that do not go on under them."""
-        parts, start = [], 0
-        for at in range(1, len(rows)):
-            ruled_off = self._ruled_off(rows[at - 1], rows[at], rows)
-            if (ruled_off and self._differ(rows[max(start, at - 3) : at], rows[at:])) or (
-                _only_frames(rows[at - 1]) != _only_frames(rows[at])
-            ):
-                parts.append(rows[start:at])
-                start = at
-        return [*parts, rows[start:]] if rows else []
-
-    def _ruled_off(self, above: Row, below: Row, rows: list[Row]) -> bool:
-        page = hull([piece for row in rows for piece in row])
-        top, bottom = hull(above).y2 - 0.3 * self.em, hull(below).y1 + 0.3 * self.em
-        edges = [y for row in (above, below) for p in row if isinstance(p, Frame) for y in (p.box.y1, p.box.y2)]
-        free = [rule for rule in self.rules.across if all(abs(rule.at - y) > NEAR for y in edges)]
-        between: list[Rule] = [rule for rule in free if top <= rule.at <= bottom]
-        return any(min(rule.end, page.x2) - max(rule.start, page.x1) > 0.7 * page.width for rule in between)
-
-    def _differ(self, above: list[Row], below: list[Row]) -> bool:
-        """Whether the gutters on both sides of a rule are not those of one table."""
-        over = above[-1:]
-        if len(over[0]) == 1 < len(above) and hull(above[-2]).overlap_y(hull(over[0])) > -0.5 * self.em:
-            over = above[-2:-1]  # the last row goes on with a wrapped cell
-        if len(over[0]) > 1 and len(below[0]) > 1 and not self.bands.fewer(over, below[:1]):
-            return False
-        return bool(self.bands.gutters(above[-3:] + below[:3])) and self.bands.fewer(above[-3:], below[:3])
+        return [group for part in self._sections.split(in_rows(pieces)) for group in self._part(part)]
 
     def _part(self, rows: list[Row]) -> list[Group]:
         band = self.bands.find(rows)
@@ -79,19 +60,85 @@ class Order:
 
     def _columns(self, rows: list[Row]) -> list[Group]:
         """The groups of a band: its columns one after the other, or a table, or row by row."""
-        spans = outside(self.bands.gutters(rows), hull([piece for row in rows for piece in row]))
-        pieces = [piece for row in rows for piece in row]
+        if over := self._over_table(rows):
+            return [*self._flow(rows[:over]), *self._columns(rows[over:])]
+        spans = outside(self.bands.gutters(rows), hull(pieces_of(rows)))
+        pieces = pieces_of(rows)
         columns = [[piece for piece in pieces if column_of(piece.box, spans) == at] for at in range(len(spans))]
-        lines = [[piece for piece in column if isinstance(piece, Line)] for column in columns]
-        if any(len(some) < len(column) for some, column in zip(lines, columns, strict=True)):
-            if all(any(isinstance(piece, Frame) for piece in column) for column in columns):
-                return self._flow(rows)
-            return [group for column in columns for group in self.groups(column)]
-        wrapped = [wraps(column) for column in lines]
-        apart = aligned_share(lines) < 0.6 or run_past(lines)
-        if sum(wrapped) >= 2 or sum(map(listed, lines)) >= 2 or apart:
-            return [group for column in columns for group in self.groups(column)]
-        return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
+        joint = self._with_cards(joined_columns(columns))
+        if (cells := self._cells(rows, spans, len(joint) > 1)) is not None:
+            return cells
+        if all(isinstance(piece, Frame) for piece in pieces):
+            return self._flow(rows)
+        if len(joint) == 1 and all(isinstance(piece, Line) for piece in pieces):
+            return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
+        return [group for column in joint for group in self.groups(column)]
+
+    def _cells(self, rows: list[Row], spans: Sequence[Span], apart: bool) -> list[Group] | None:
+        """The groups of rows of cells, as those of a table or of cards; None when the columns do not break together."""
+        ruled = self._rules_between(rows)
+        columns = Columns(rows, spans, self.em, ruled)
+        found = columns.cell_rows()
+        if (at := changes(found, columns.pitch, self.em)) is not None:
+            over, under = ([row for part in parts for row in part.rows] for parts in (found[:at], found[at:]))
+            return self._part(over) + self._part(under)
+        cards = card_rows(found, (FREE if not prose(found) else FAR_APART) * columns.pitch)
+        if len(cards) > 1:
+            return [group for part in cards for group in self._part(part)]
+        wrapped = any(len(cell) > 1 for row in found for cell in row.cells)
+        if self.tables and (apart or ruled or wrapped) and all(isinstance(piece, Line) for piece in pieces_of(rows)):
+            return self._records(found, None if ruled else columns.pitch)
+        return None
+
+    def _records(self, found: Sequence[CellRow], pitch: float | None) -> list[Group] | None:
+        """The table of rows of cells, with what stands in one column over and under it; None when they are none."""
+        run = longest_run(found)
+        own = next((some for some in (run, run[:-1], run[1:]) if are_records(some, pitch)), None)
+        if own is None:
+            return None
+        if len(own) == len(found):
+            return [cells_table([[lines_of(cell) for cell in row.cells] for row in own])]
+        first = found.index(own[0])
+        parts = (found[:first], own, found[first + len(own) :])
+        over, within, under = ([row for part in some for row in part.rows] for some in parts)
+        return [*self._part(over), *self._columns(within), *self._part(under)]
+
+    def _over_table(self, rows: list[Row]) -> int:
+        """How many rows of text stand over the header of a ruled table, and end in its columns by chance."""
+        rules = self._rules_between(rows)
+        first = next((at for at, row in enumerate(rows) if len(row) > 1), 0)
+        if not first or not rules or hull(rows[first]).middle[1] > min(rules):
+            return 0
+        return first if hull(rows[first]).middle[1] - hull(rows[first - 1]).middle[1] > SAME_ROW * self.em else 0
+
+    def _rules_between(self, rows: list[Row]) -> list[float]:
+        """The y of rules along most of the width of rows, when at least three part them."""
+        box = hull(pieces_of(rows))
+        long = [
+            rule.at
+            for rule in self.rules.across
+            if box.y1 < rule.at < box.y2 and min(rule.end, box.x2) - max(rule.start, box.x1) > 0.9 * box.width
+        ]
+        return long if len(long) > 2 else []
+
+    def _with_cards(self, columns: list[list[Piece]]) -> list[list[Piece]]:
+        """Columns, those put together that are rows of cards beside something else."""
+        for size in range(len(columns) - 1, 1, -1):
+            for start in range(len(columns) - size + 1):
+                some = columns[start : start + size]
+                if self._in_rows_of_cards(some):
+                    together = [piece for column in some for piece in column]
+                    return [*columns[:start], together, *columns[start + size :]]
+        return columns
+
+    def _in_rows_of_cards(self, columns: list[list[Piece]]) -> bool:
+        """Whether some columns hold rows of cards."""
+        rows = in_rows([piece for column in columns for piece in column])
+        if len(Sections(self.em, Rules()).split(rows)) > 1:  # around rows of frames
+            return True
+        cells = Columns(rows, [(hull(column).x1, hull(column).x2) for column in columns], self.em)
+        cards = len(card_rows(cells.cell_rows(), FREE * cells.pitch)) > 1
+        return cards and not any(wraps(lines_of(column)) for column in columns)
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
@@ -110,15 +157,19 @@ class Order:
         return groups
 
     def _separate(self, rows: list[list[Line]]) -> list[list[Line]]:
-        """The columns of rows, when each is a list of its own; else none."""
+        """The columns of rows, those of one block together, when each is a list of its own; else none."""
+        if (labelled := strip(rows)) and not self._lined(rows):
+            return labelled
         spans = self._spans(rows)
         columns = [
             [line for row in rows for line in row if column_of(line.box, spans) == at] for at in range(len(spans))
         ]
         if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
             return []
-        lists = separate(columns, rows, spans) or self._links(columns) or are_menus(columns, self.em)
-        return columns if lists else []
+        blocks = separate(columns, rows, spans)
+        if blocks:
+            return [[line for column in block for line in column] for block in blocks]
+        return columns if self._links(columns) or are_menus(columns, self.em) else []
 
     def _links(self, columns: list[list[Line]]) -> bool:
         """Whether columns are the links over the imprint of a web page: without numbers, and near it."""
@@ -157,6 +208,8 @@ class Order:
     def _is_table(self, rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> bool:
         if not self.tables or len(spans) < 2:
             return False
+        if len(spans) == 2 and all(CLAUSE.match(row[0].text) for row in rows if row[0].box.x2 < spans[1][0]):
+            return False
         count = len(rows) - sum(continued(rows, spans))
         numbers = any(numeric(line.text) for row in rows for line in row[1:])
         return count >= 2 if len(spans) > 2 else count >= (3 if numbers else 4)
@@ -184,7 +237,3 @@ class Order:
             return self.groups(piece.pieces)
         assert isinstance(piece, Table | Figure)
         return [piece]
-
-
-def _only_frames(row: Row) -> bool:
-    return len(row) > 1 and all(isinstance(piece, Frame) for piece in row)

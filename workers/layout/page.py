@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from ocr_tasks.contract import Block, OcrOptions, PageResult
 from workers.layout.blocks import Block as Made
 from workers.layout.blocks import blocks_of, usual_type
-from workers.layout.cells import cut_apart, joined_again
+from workers.layout.cells import cut_apart, joined_again, within_columns
 from workers.layout.lines import Box, Line, in_rows
 from workers.layout.markdown import render
 from workers.layout.order import Order
 from workers.layout.pieces import Figure, Frame, Group, Piece, hull
-from workers.layout.rules import Rules, frames, grids
+from workers.layout.rules import NEAR, Rules, frames, grids
 from workers.layout.spacing import mend
 from workers.layout.stripes import stripes, without
 from workers.layout.tables import inside, ruled_table
 
 LAST_LINES = 8
-RIGHTS = re.compile(r"©|\(c\) ?\d{4}|copyright|rights reserved", re.IGNORECASE)
+RIGHTS = re.compile(r"©|\(c\) ?\d{4}|^copyright\b|all rights reserved", re.IGNORECASE)
 
 
 def arrange(
@@ -66,7 +66,7 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
         if table:
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
-    parts += cut_apart(joined_again(rest))
+    parts += within_columns(cut_apart(joined_again(rest)))
     boxes = frames(rules)
     striped = stripes(boxes, parts, em)
     boxes = [box for box in boxes if box not in striped]
@@ -85,13 +85,19 @@ def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:
     parts = list(parts)
     for box in sorted(boxes, key=lambda box: box.width * box.height):
         held = [part for part in parts if box.holds(part.box)]
-        if len(held) < 2 or len(held) > 0.9 * len(parts) or _bar(in_rows(held)):
+        if len(held) < 2 or len(held) > 0.9 * len(parts) or _bar(in_rows(held)) or _between_pictures(box, parts):
             continue
         over = hull(held)
         if over.x1 < box.x1 - 8 or over.x2 > box.x2 + 8:
             continue
         parts = [part for part in parts if not box.holds(part.box)] + [Frame(box, held)]
     return parts
+
+
+def _between_pictures(box: Box, parts: Sequence[Piece]) -> bool:
+    """Whether an edge of a box is only that of a picture over or under it."""
+    pictures = [part.box for part in parts if isinstance(part, Figure) and part.box.overlap_x(box) > 0.7 * box.width]
+    return any(min(abs(picture.y2 - box.y1), abs(picture.y1 - box.y2)) < 2.5 * NEAR for picture in pictures)
 
 
 def _bar(rows: Sequence[Sequence[Piece]]) -> bool:

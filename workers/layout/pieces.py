@@ -53,6 +53,11 @@ def hull(pieces: Sequence[Piece]) -> Box:
     return around([piece.box for piece in pieces])
 
 
+def lines_of(pieces: Sequence[Piece]) -> list[Line]:
+    """Those pieces that are lines."""
+    return [piece for piece in pieces if isinstance(piece, Line)]
+
+
 def merged(groups: Sequence[Group]) -> list[Group]:
     """Groups, flows that go on right under one another made one: a paragraph may have been cut in two."""
     united: list[Group] = []

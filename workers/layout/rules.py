@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from workers.layout.lines import Box
 
 NEAR = 10.0  # pixels that two ends may be apart and still meet
+INSET = 5.0  # pixels at both ends by which two sides of one frame never differ
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ def frames(rules: Rules) -> list[Box]:
     found = []
     for top in rules.across:
         for bottom in sorted(rules.across, key=lambda rule: rule.at):
-            if bottom.at < top.at + 3 * NEAR or abs(bottom.start - top.start) + abs(bottom.end - top.end) > 3 * NEAR:
+            left, right = top.start - bottom.start, bottom.end - top.end
+            if bottom.at < top.at + 3 * NEAR or abs(left) + abs(right) > 3 * NEAR:
+                continue
+            if min(left, right) > INSET or max(left, right) < -INSET:  # one stands in the other
                 continue
             if all(_side(rules.down, x, top.at, bottom.at) for x in (top.start, top.end)):
                 found.append(Box(min(top.start, bottom.start), top.at, max(top.end, bottom.end), bottom.at))

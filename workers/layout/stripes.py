@@ -18,16 +18,19 @@ def stripes(frames: Sequence[Box], pieces: Sequence[Piece], em: float) -> list[B
             if as_wide and 0 < lower.y1 - upper.y2 < 3 * max(upper.height, lower.height):
                 between = Box(upper.x1, upper.y2, upper.x2, lower.y1)
                 inside, outside = ([piece for piece in pieces if box.holds(piece.box)] for box in (upper, between))
-                if _columns_of_both(inside, outside, em) >= 2:
+                if columns_of_both(inside, outside, em) >= 2:
                     found += [box for box in (upper, lower) if box not in found]
     return found
 
 
-def _columns_of_both(some: Sequence[Piece], others: Sequence[Piece], em: float) -> int:
-    """How many columns, by their left or their right edges, pieces of both stand in."""
-    left = _shared([piece.box.x1 for piece in some], [piece.box.x1 for piece in others], em)
-    right = _shared([piece.box.x2 for piece in some], [piece.box.x2 for piece in others], em)
-    return max(left, right)
+def columns_of_both(some: Sequence[Piece], others: Sequence[Piece], em: float) -> int:
+    """How many columns, by their left edges, their right ones or their middles, pieces of both stand in."""
+
+    def places(pieces: Sequence[Piece]) -> list[list[float]]:
+        boxes = [piece.box for piece in pieces]
+        return [[box.x1 for box in boxes], [box.x2 for box in boxes], [box.middle[0] for box in boxes]]
+
+    return max(_shared(*both, em) for both in zip(places(some), places(others), strict=True))
 
 
 def _shared(edges: Sequence[float], others: Sequence[float], em: float) -> int:

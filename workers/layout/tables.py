@@ -59,6 +59,12 @@ def cell_text(lines: Sequence[Line]) -> str:
     return text
 
 
+def cells_table(cells: Sequence[Sequence[Sequence[Line]]]) -> Table:
+    """The table of cells given by their lines, row by row."""
+    lines = [line for row in cells for cell in row for line in cell]
+    return Table(around([line.box for line in lines]), [[cell_text(cell) for cell in row] for row in cells], lines)
+
+
 def aligned_table(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> Table:
     """The table whose cells stand in the columns given (left and right edge each); wrapped cells are put together."""
     cells: list[list[list[Line]]] = []
@@ -67,9 +73,7 @@ def aligned_table(rows: Sequence[Sequence[Line]], columns: Sequence[Span]) -> Ta
             cells.append([[] for _ in columns])
         for line in row:
             cells[-1][column_of(line.box, columns)].append(line)
-    lines = [line for row in rows for line in row]
-    box = around([line.box for line in lines])
-    return Table(box, [[cell_text(cell) for cell in row] for row in cells], lines)
+    return cells_table(cells)
 
 
 def column_of(box: Box, columns: Sequence[Span]) -> int:
@@ -100,7 +104,8 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
             filled |= here
             continue
         goes_on = pitches[at] < least and here <= filled and len(here) < len(columns)
-        goes_on = goes_on and not any(numeric(line.text) or MARKER.match(line.text) for line in row)
+        goes_on = goes_on and ((apart and len(row) == 1) or not any(numeric(line.text) for line in row))
+        goes_on = goes_on and not any(MARKER.match(line.text) for line in row)
         if not apart and at < len(inner):
             goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
         goes_on = goes_on or pitches[at] < SAME_ROW * row[0].em

@@ -1,0 +1,215 @@
+"""Rows of cells: where all columns break at one height and start again, as the rows of a table or of cards do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from statistics import median
+
+from workers.layout.lines import Line, around
+from workers.layout.pieces import Piece
+from workers.layout.tables import Span, column_of
+from workers.layout.words import numeric
+
+LEAST_PITCH = 0.9  # ems from line to line
+WIDER = 1.2  # of the pitch of a cell's lines: from row to row
+CORE = 0.8  # ems that a line is high without its margins, about
+ALIGNED = 0.3  # ems between the heights that cells of one row start at
+BOLDER = 1.2  # of the stroke of the lines under it: a card's title
+LARGER = 1.12  # of their size
+FREE = 1.5  # of the pitch of lines: where something else may begin
+LEAST_TITLE = 4  # letters
+LONGEST_CELL = 8  # lines
+
+Row = list[Piece]
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A row of cells: for each column its pieces, from the top. `apart`: pixels from the row above, as lines stand."""
+
+    rows: list[Row]
+    cells: list[list[Piece]]
+    apart: float
+
+    @property
+    def filled(self) -> int:
+        return sum(map(bool, self.cells))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows of pieces in columns. `em`: the size of the usual type; `ruled`: the y of rules that part them all."""
+
+    rows: list[Row]
+    spans: Sequence[Span]
+    em: float
+    ruled: Sequence[float] = ()
+
+    def cell_rows(self) -> list[CellRow]:
+        """The rows of cells; one for all when the columns break nowhere together."""
+        starts = self._ruled() or self._free(WIDER)
+        while True:
+            found = [self._row(low, high) for low, high in pairwise([0, *starts, len(self.rows)])]
+            wrong = next((at for at, row in enumerate(found[1:], 1) if not self.ruled and not self._even(row)), None)
+            if wrong is None:
+                return found
+            starts.remove(starts[wrong - 1])
+
+    @cached_property
+    def pitch(self) -> float:
+        """How far the lines of one cell stand apart, in pixels."""
+        cells = self._row(0, len(self.rows)).cells
+        steps = sorted(
+            step
+            for cell in cells
+            for above, below in pairwise(cell)
+            if isinstance(above, Line) and isinstance(below, Line)
+            if (step := below.box.middle[1] - above.box.middle[1]) > LEAST_PITCH * self.em
+        )
+        return median(step for step in steps if step < WIDER * steps[len(steps) // 10]) if steps else self.em
+
+    @cached_property
+    def _placed(self) -> list[list[tuple[int, Piece]]]:
+        """Each row's pieces with their columns, from the top."""
+        rows = (sorted(row, key=lambda piece: piece.box.middle[1]) for row in self.rows)
+        return [[(column_of(piece.box, self.spans), piece) for piece in row] for row in rows]
+
+    @cached_property
+    def _gaps(self) -> list[float]:
+        """Over each row, how far what follows is from what stands above, in pixels, as lines do; 0 when they meet."""
+        under = [dict(reversed(row)) for row in self._placed]  # each column's first piece from a row on
+        tops = [min(_core(piece)[0] for piece in row) for row in self.rows]
+        for at in range(len(under) - 2, -1, -1):
+            under[at] = under[at + 1] | under[at]
+            tops[at] = min(tops[at], tops[at + 1])
+        gaps, over, bottom = [0.0], dict(self._placed[0]), max(_core(piece)[1] for piece in self.rows[0])
+        for at in range(1, len(self.rows)):
+            white = tops[at] - bottom
+            steps = [self._step(over[column], piece) for column, piece in under[at].items() if column in over]
+            gaps.append(min([*steps, white + CORE * self.em]) if white >= 0 else 0.0)
+            over |= dict(self._placed[at])
+            bottom = max(bottom, *(_core(piece)[1] for piece in self.rows[at]))
+        return gaps
+
+    def _step(self, above: Piece, below: Piece) -> float:
+        if isinstance(above, Line) and isinstance(below, Line):
+            return below.box.middle[1] - above.box.middle[1]
+        return below.box.y1 - above.box.y2 + self.pitch
+
+    def _row(self, low: int, high: int) -> CellRow:
+        placed = sorted(
+            (each for row in self._placed[low:high] for each in row), key=lambda each: each[1].box.middle[1]
+        )
+        cells = [[piece for column, piece in placed if column == at] for at in range(len(self.spans))]
+        return CellRow(self.rows[low:high], cells, self._gaps[low] if low else 0.0)
+
+    def _ruled(self) -> list[int]:
+        """The rows under rules, when these part the rows, and those far under others between them."""
+        middles = [around([piece.box for piece in row]).middle[1] for row in self.rows]
+        parted = [at for at in range(1, len(middles)) if any(middles[at - 1] < y < middles[at] for y in self.ruled)]
+        free = [at for at in self._free(FREE) if parted and not parted[0] < at < parted[-1]]
+        return sorted({*parted, *free}) if parted else []
+
+    def _free(self, least: float) -> list[int]:
+        """The rows over which each column is empty for longer than between the lines of a cell."""
+        least = max(least * self.pitch, self.pitch + 0.15 * self.em)
+        return [at for at, gap in enumerate(self._gaps) if gap > least]
+
+    def _even(self, row: CellRow) -> bool:
+        """Whether the cells of a row start at one height, or have their middles there."""
+        cells = [cell for cell in row.cells if cell]
+        tops = [cell[0].box.middle[1] if isinstance(cell[0], Line) else cell[0].box.y1 + self.em / 2 for cell in cells]
+        middles = [around([piece.box for piece in cell]).middle[1] for cell in cells]
+        return any(max(heights) - min(heights) < ALIGNED * self.em for heights in (tops, middles))
+
+
+def _core(piece: Piece) -> tuple[float, float]:
+    """From where to where a piece reaches, top to bottom; the boxes of lines are higher than their letters."""
+    margin = 0.2 * piece.box.height if isinstance(piece, Line) else 0.0
+    return piece.box.y1 + margin, piece.box.y2 - margin
+
+
+def card_rows(found: Sequence[CellRow], least: float) -> list[list[Row]]:
+    """The rows of cards: those that do not start with titles or pictures, or not so far down, put together.
+
+    A heading of its own over such a row goes with it.
+    """
+    cards: list[list[Row]] = []
+    for at, row in enumerate(found):
+        opens = _opens(row, found[at + 1].cells if at + 1 < len(found) else [[] for _ in row.cells])
+        if not cards or (opens and row.apart >= least):
+            cards.append([*row.rows])
+        elif opens and found[at - 1].apart >= least and _heads(found[at - 1], row):
+            cards[-1:] = [cards[-1][:-1], [*found[at - 1].rows, *row.rows]]
+        else:
+            cards[-1] += row.rows
+    return cards
+
+
+def _opens(row: CellRow, under: Sequence[Sequence[Piece]]) -> bool:
+    """Whether all cells of a row start with titles or pictures; what is missing are the last cards of the row."""
+    titled = sum(bool(cell) and _titled([*cell, *below]) for cell, below in zip(row.cells, under, strict=True))
+    return titled == row.filled > 1 and all(row.cells[: row.filled])
+
+
+def _heads(row: CellRow, under: CellRow) -> bool:
+    """Whether a row is a heading alone, over another row."""
+    pieces = [piece for cell in row.cells for piece in cell]
+    return len(row.rows) == len(pieces) == 1 and _titled([*pieces, *(piece for cell in under.cells for piece in cell)])
+
+
+def _titled(pieces: Sequence[Piece]) -> bool:
+    """Whether pieces under one another start with a picture, a frame or a line that is bolder or larger than others."""
+    first, rest = pieces[0], [piece for piece in pieces[1:] if isinstance(piece, Line)]
+    if not isinstance(first, Line):
+        return True
+    if not rest or sum(map(str.isalpha, first.text)) < LEAST_TITLE:
+        return False
+    bold = first.weight > BOLDER * median(line.weight for line in rest)
+    return bold or first.em > LARGER * median(line.em for line in rest)
+
+
+def longest_run(found: Sequence[CellRow]) -> Sequence[CellRow]:
+    """The most rows of cells under one another that may be a table's: the first and last of them have several cells.
+
+    Between them no row is of one cell with several lines.
+    """
+    best: Sequence[CellRow] = []
+    start = 0
+    for end, row in enumerate([*found, None]):
+        if row is None or (row.filled < 2 and max(map(len, row.cells)) > 1):
+            run = found[start:end]
+            several = [at for at, each in enumerate(run) if each.filled > 1]
+            run = run[several[0] : several[-1] + 1] if several else []
+            best = max(best, run, key=len)
+            start = end + 1
+    return best
+
+
+def are_records(found: Sequence[CellRow], pitch: float | None) -> bool:
+    """Whether rows of cells are those of a table; `pitch` of a cell's lines where no rules part the rows.
+
+    Most have several cells, all of them short; none has numbers under one another. Without rules, one column at least
+    is of single lines, the lines of a cell stand close, and in few rows all cells are of as many lines: these would be
+    rows of their own.
+    """
+    cells = [cell for row in found for cell in row.cells if cell]
+    several = sum(row.filled > 1 for row in found)
+    if len(found) < 3 or (pitch is not None and len(found[0].cells) < 3):
+        return False
+    if 3 * several < 2 * len(found) or max(map(len, cells)) > LONGEST_CELL:
+        return False
+    if any(sum(isinstance(piece, Line) and numeric(piece.text) for piece in cell) > 1 for cell in cells):
+        return False
+    columns = [[cell for cell in column if cell] for column in zip(*(row.cells for row in found), strict=True)]
+    single = any(2 * sum(len(cell) == 1 for cell in column) > len(column) for column in columns)
+    lengths = [{len(cell) for cell in row.cells if cell} for row in found if row.filled > 1]
+    if pitch is None:
+        return True
+    steps = [below.box.middle[1] - above.box.middle[1] for cell in cells for above, below in pairwise(cell)]
+    return max(steps, default=0.0) < WIDER * pitch and (
+        single and 4 * sum(len(some) == 1 < min(some) for some in lengths) <= len(lengths)
+    )

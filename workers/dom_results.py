@@ -23,6 +23,7 @@ from workers.runtime import Runtime
 from workers.sources.screenshots import text_on
 
 RECONSTRUCTED = "reconstruction"
+TITLE = "Reconstructed from vision tokens"
 
 
 def rendered(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[Files, Also | None]:
@@ -47,7 +48,7 @@ def compressed(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[File
 def decompressed(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[Files, Also | None]:
     """`decompress`: the document again, out of vision tokens alone."""
     assert isinstance(claim.options, DecompressOptions)
-    files = ResultFiles(folder)
+    files = ResultFiles(folder, title=TITLE)
     files.write((page_view(row) for row in each_page(runtime.db, claim.job_id)), took_ms=claim.took_ms)
     pages = compressions_of_job(runtime.db, UUID(claim.source.compressed_by or ""))
     qualities = [row["quality"] for row in pages if row["quality"] is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
+from ocr_tasks.errors import StorageFull
 from ocr_tasks.kinds.sources import StoredSource
 from ocr_tasks.media import HEAD_BYTES, require_accepted
 from workers.runtime import Runtime
@@ -20,7 +21,10 @@ def fetched(runtime: Runtime, source: StoredSource) -> dict[str, Any]:
     assert source.url is not None
     settings = runtime.settings
     with tempfile.TemporaryFile() as file:
-        found = fetch(source.url, file, guard=Egress.of(settings), limits=FetchLimits.of(settings))
+        try:
+            found = fetch(source.url, file, guard=Egress.of(settings), limits=FetchLimits.of(settings))
+        except OSError as error:
+            raise StorageFull("There is no room for what the URL leads to.") from error
         file.seek(0)
         media_type = require_accepted(file.read(HEAD_BYTES), found.filename)
         file.seek(0)

@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from ocr_tasks.contract import Kind, select_pages
 from ocr_tasks.jobs.harvests import NewHarvest, PageSpan, TextRun
 from ocr_tasks.jobs.inspecting import InspectClaim, Inspected
+from ocr_tasks.kinds.markup import html_text
 from ocr_tasks.kinds.sources import StoredSource
 from ocr_tasks.rendering import RenderOptions
 from workers.runtime import Runtime
@@ -77,7 +78,7 @@ def _rendered(runtime: Runtime, source: StoredSource, options: RenderOptions) ->
     mine, settings = kit(runtime), runtime.settings
     if source.url is None:
         assert source.blob is not None
-        page = Html(runtime.blobs.get(source.blob).decode("utf-8", "replace"))
+        page = Html(html_text(runtime.blobs.get(source.blob)))
         return mine.browser.render(page, options)
     with mine.proxy.open(Egress.of(settings), max_bytes=settings.render_max_bytes) as session:
         return mine.browser.render(Url(source.url), options, egress=session)

@@ -22,7 +22,7 @@ HTML_HEAD = """<!doctype html>
 <html>
 <head>
 <meta charset="utf-8">
-<title>Recognised document</title>
+<title>%s</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
 section + section { border-top: 1px solid #ccc; margin-top: 2rem; padding-top: 1rem; }
@@ -92,6 +92,7 @@ class ResultFiles:
     """A job's result in every format, in a folder; memory does not grow with the number of pages."""
 
     folder: Path
+    title: str = "Recognised document"
     totals: Totals = field(default_factory=Totals)
 
     def path(self, form: Format) -> Path:
@@ -111,7 +112,7 @@ class ResultFiles:
             self._open(Format.TEXT) as text,
         ):
             as_json.write('{"success":true,"data":{"pages":[')
-            html.write(HTML_HEAD)
+            html.write(HTML_HEAD.replace("%s", self.title, 1))
             for n, page in enumerate(pages):
                 self.totals.add(page)
                 as_json.write(("," if n else "") + _json(page.wire()))

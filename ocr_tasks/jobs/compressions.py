@@ -66,8 +66,8 @@ class NewCompression:
 INSERT = """
 INSERT INTO dom_visual_compressions
        (id, dom_id, harvest_id, job_id, page_no, visual_tokens, format, mode, model, revision, vision_tokens,
-        text_tokens, compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y, metadata,
-        created_at)
+        text_tokens, compression_ratio, original_size, compressed_size, byte_ratio, quality, width, height, offset_y,
+        metadata, created_at)
 VALUES (:id, :dom_id, :harvest_id, :job_id, :page_no, :visual_tokens, :format, :mode, :model, :revision, :vision_tokens,
         :text_tokens, :compression_ratio, :original_size, :compressed_size, :byte_ratio, :quality, :width, :height,
         :offset_y, :metadata, :created_at)

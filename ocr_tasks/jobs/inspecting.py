@@ -68,7 +68,8 @@ def set_pages(db: Database, claim: InspectClaim, found: Inspected) -> Progress |
         statement = f"""
             UPDATE jobs SET status = CASE WHEN :total = 0 THEN 'finishing' ELSE 'running' END, lease_until = NULL,
                    source_pages = :source_pages, pages_total = :total, sent_at = now(), sends = 0,
-                   source = source || cast(:source AS jsonb)
+                   source = source || cast(:source AS jsonb),
+                   options = options - 'headers'  -- they may hold secrets, and no later step needs them
              WHERE id = :job AND status = 'preparing' AND attempt = :attempt RETURNING {PROGRESS}
             """
         fenced = {
@@ -116,7 +117,8 @@ def fail_inspect(db: Database, claim: InspectClaim, error: OcrError) -> bool:
     """The source cannot be read: the job fails with the problem that says why."""
     return db.changes_one(
         """
-        UPDATE jobs SET status = 'failed', error = :error, finished_at = now(), lease_until = NULL
+        UPDATE jobs SET status = 'failed', error = :error, finished_at = now(), lease_until = NULL,
+               options = options - 'headers'
          WHERE id = :job AND status = 'preparing' AND attempt = :attempt
         """,
         job=claim.job_id,

@@ -101,7 +101,7 @@ def test_a_submit_whose_insert_was_stored_but_not_answered_is_accepted(
         assert create_job(*args, **options) is not None
         return create_job(*args, **options)
 
-    monkeypatch.setattr("web.ocr.create_job", stored_twice)
+    monkeypatch.setattr("web.accepting.create_job", stored_twice)
     with create_app(settings).test_client() as client:
         answer = client.post("/api/ocr/process", data={"file": (io.BytesIO(tiff(1)), "page.tiff")})
     assert answer.status_code == 202

@@ -93,8 +93,8 @@ def test_no_number_is_further_off_than_half_a_step_of_its_group_or_a_whole_one_i
     relative = numpy.abs(numbers / numpy.where(channels == 0, 1, channels))
     starts = range(0, numbers.shape[1], group)
     largest = numpy.repeat(numpy.maximum.reduceat(relative, starts, axis=1), group, axis=1)[:, : numbers.shape[1]]
-    # Scales are rounded to 8 bits, and of numbers below 1e-36 to fewer.
-    most = 1.05 * channels * largest / steps + 1e-36
+    # Scales are rounded to 8 bits, and of numbers below 1e-36 (of their channel) to fewer.
+    most = 1.05 * channels * largest / steps + 1e-36 * numpy.maximum(1, channels)
     assert (numpy.abs(unpack(pack(some_tokens(numbers), dtype)).features - numbers.astype(numpy.float64)) <= most).all()
 
 

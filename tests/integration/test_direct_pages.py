@@ -146,8 +146,10 @@ def test_a_crawl_is_one_message_with_its_session(client: Client, broker: redis.R
     assert told == ("monday", "dark", None, "7")  # whether it is compressed is for the workers to say
 
 
-def test_a_document_to_be_read_by_its_address_is_fetched_by_who_prepares(client: Client, broker: redis.Redis) -> None:
-    payload = taken(broker, "prepare.interactive", client.ocr(url=URL, format="text"))
+def test_a_document_to_be_read_by_its_address_is_fetched_by_who_has_a_way_out(
+    client: Client, broker: redis.Redis
+) -> None:
+    payload = taken(broker, "browser.interactive", client.ocr(url=URL, format="text"))
     assert (payload.kind, payload.source.url) == ("ocr", URL)
 
 

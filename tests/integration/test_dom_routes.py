@@ -159,7 +159,7 @@ def test_a_document_to_be_read_may_be_named_by_its_address(
     row = row_of(db, answer)
     assert (row["kind"], row["source"], row["options"]["format"]) == ("ocr", {"url": URL}, "text")
     assert "hush" not in json.dumps(row)
-    message = redis.Redis.from_url(settings.broker_url).lindex("prepare.interactive", 0)
+    message = redis.Redis.from_url(settings.broker_url).lindex("browser.interactive", 0)
     assert isinstance(message, bytes)
     assert b'"password": "hush"' in base64.b64decode(json.loads(message)["body"])
 

@@ -31,6 +31,9 @@ bench: $(VENV)/.dev ## Measure the spine (close everything else first; BENCH="ba
 bench-engine: $(VENV)/.dev ## Measure the engine deepseek, on the GPU where there is one (BENCH="--tiny --json FILE")
 	@$(RUN) tests.benchmarks.engine $(BENCH)
 
+bench-dom: $(VENV)/.dev ## Measure pages of the web, rendered and stored (BENCH="renders --json FILE")
+	@$(RUN) tests.benchmarks.dom $(BENCH)
+
 soak: $(VENV)/.dev ## Run what takes long: chaos, and whether anything grows (MINUTES=10 each)
 	@$(RUN) tests.soak.chaos --minutes $(MINUTES)
 	@$(RUN) tests.soak.growth --minutes $(MINUTES)
@@ -104,4 +107,4 @@ if ! { { command -v chromium-headless-shell || command -v chromium || command -v
 fi
 endef
 
-.PHONY: help venv install demo up test bench bench-engine soak check format constraints clean
+.PHONY: help venv install demo up test bench bench-engine bench-dom soak check format constraints clean

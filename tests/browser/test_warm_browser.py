@@ -39,8 +39,8 @@ def test_forty_renders_in_a_row_leave_nothing_behind(programs: None) -> None:
         assert browser.group == group
         assert after.browser_mb < before.browser_mb * 1.2 + 30
         assert after.own_mb < before.own_mb + 10
-        assert after.files == before.files
-        assert after.folders == before.folders
+        assert after.files <= before.files
+        assert after.folders <= before.folders
         assert after.written_mb < before.written_mb + 5
     gone = held_by(browser)
     assert gone.folders == before.folders - 1

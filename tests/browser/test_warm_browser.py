@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from ocr_tasks.errors import BrowserUnavailable
 from ocr_tasks.rendering import parse_render_options
 from tests.browser.conftest import LIMITS, SMALL
-from tests.browser.watching import held_by
+from tests.browser.watching import Held, held_by
 from tests.processes import alive, descendants
 from tests.stack import until
 from workers.sources.browser import Browser, Html
@@ -28,19 +28,22 @@ PAGE = "<title>{n}</title><p>page {n}</p><script>window.kept = new Array(1e6).fi
 
 def test_forty_renders_in_a_row_leave_nothing_behind(programs: None) -> None:
     with Browser(LIMITS) as browser:
+        seen = []
         for n in range(10):
             browser.render(Html(PAGE.format(n=n)), OPTIONS)
-        before, group = held_by(browser), browser.group
+            seen.append(held_by(browser))
+        # Renderers end a moment after their page: what counts is the most that was seen once the browser was warm.
+        before = Held(*map(max, zip(*map(astuple, seen[4:]), strict=True)))
+        group = browser.group
         for n in range(30):
             assert browser.render(Html(PAGE.format(n=n)), OPTIONS).text == f"page {n}"
-        # A renderer or two may just be ending.
         until(lambda: held_by(browser).processes <= before.processes, 10, "the end of renderers")
         after = held_by(browser)
         assert browser.group == group
         assert after.browser_mb < before.browser_mb * 1.2 + 30
         assert after.own_mb < before.own_mb + 10
-        assert after.files == before.files
-        assert after.folders == before.folders
+        assert after.files <= before.files
+        assert after.folders <= before.folders
         assert after.written_mb < before.written_mb + 5
     gone = held_by(browser)
     assert gone.folders == before.folders - 1

@@ -11,7 +11,7 @@ import psutil
 
 from workers.sources.browser import Browser
 from workers.sources.browser.folder import PREFIX
-from workers.sources.browser.process import members, proportional_bytes
+from workers.sources.browser.process import members, own_bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def held_by(browser: Browser) -> Held:
     folders = list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{os.getpid()}-*"))
     own = psutil.Process()
     return Held(
-        browser_mb=sum(map(proportional_bytes, pids)) / 2**20,
+        browser_mb=sum(map(own_bytes, pids)) / 2**20,
         own_mb=own.memory_full_info().uss / 2**20,
         processes=len(pids) + len(own.children()),
         files=own.num_fds(),

@@ -20,10 +20,10 @@ from workers.sources.browser.render import Render
 
 log = structlog.get_logger()
 
-LOOK_S = 0.25
+LOOK_S = 0.4
 ANSWER_S = 5.0
 KEPT_MEMORY = 0.75
-"""Share of the memory limit above which a browser is not used again."""
+"""Share of the memory limit above which a browser, once seen there, is not used again."""
 
 
 class Browser:
@@ -37,7 +37,7 @@ class Browser:
         self.limits = limits
         self._process: BrowserProcess | None = None
         self._devtools: DevTools | None = None
-        self._renders = 0
+        self._renders = self._memory_bytes = 0
 
     def render(self, source: Source, options: RenderOptions, *, egress: Egress | None = None) -> Harvest:
         """The page as the browser showed it; a Url needs an `egress`, whose books begin with this page.
@@ -64,7 +64,7 @@ class Browser:
             except BaseException:  # such as a task's time limit: what the browser is doing nobody knows
                 self.close()
                 raise
-        self._retire(process)
+        self._retire()
         return harvest
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class Browser:
             self.close()
             self._process = BrowserProcess(self.limits)
             self._devtools = DevTools(self._process.endpoint)
-            self._renders = 0
+            self._renders = self._memory_bytes = 0
         return self._process, self._devtools
 
     def _answers(self, devtools: DevTools) -> bool:
@@ -112,7 +112,8 @@ class Browser:
 
         def watch() -> None:
             while not over.wait(LOOK_S):
-                if process.memory_bytes() > self.limits.memory_bytes:
+                self._memory_bytes = process.memory_bytes()
+                if self._memory_bytes > self.limits.memory_bytes and not over.is_set():
                     overweight.set()
                     process.kill_group()
                     return
@@ -123,7 +124,6 @@ class Browser:
             yield overweight
         finally:
             over.set()
-            watcher.join()
 
     def _failure(self, death: Gone | Refused, overweight: bool) -> RenderFailed:
         if overweight:
@@ -132,9 +132,9 @@ class Browser:
         log.info("render_failed", error=f"{type(death).__name__}: {death}"[:500])
         return RenderFailed("The page ended before it was rendered: it crashed, or closed itself.")
 
-    def _retire(self, process: BrowserProcess) -> None:
+    def _retire(self) -> None:
         self._renders += 1
-        fat = process.memory_bytes() > KEPT_MEMORY * self.limits.memory_bytes
+        fat = self._memory_bytes > KEPT_MEMORY * self.limits.memory_bytes
         if fat or self._renders >= self.limits.renders:
             log.info("browser_replaced", renders=self._renders, fat=fat)
             self.close()

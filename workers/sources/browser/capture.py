@@ -148,7 +148,9 @@ def take_picture(page: Page, width: int, height: int) -> Picture:
     scale, format_ = page.options.device_scale_factor, page.options.format
     if format_ == "webp" and max(width, height) * scale > MAX_WEBP_SIDE:
         format_ = "png"
+    # A PNG in half the time, and a third larger.
     options: dict[str, Any] = {"format": format_, "captureBeyondViewport": page.options.full_page}
+    options["optimizeForSpeed"] = format_ == "png"
     if format_ != "png":
         options["quality"] = QUALITY
     if page.options.full_page:

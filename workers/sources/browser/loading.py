@@ -24,7 +24,7 @@ class Loading:
         self.download: str | None = None
         self._loader = ""
         self._reached: set[str] = set()
-        self._leaving = False
+        self._leaving = self._scheduled = False
         self._requests: set[str] = set()
         self._busy_at = time.monotonic()
 
@@ -36,7 +36,7 @@ class Loading:
 
     def reached(self, name: str) -> bool:
         """Whether the main document, and no other that it leads to at once, had this event."""
-        return name in self._reached and not self._leaving
+        return name in self._reached and not self._leaving and not self._scheduled
 
     def idle(self, seconds: float = IDLE_S) -> bool:
         """Whether no request was under way for so long."""
@@ -59,7 +59,7 @@ class Loading:
         if params["name"] == "init":
             self._loader = params["loaderId"]
             self._reached.clear()
-            self._leaving = False
+            self._leaving = self._scheduled = False
         elif params["loaderId"] == self._loader:
             self._reached.add(params["name"])
 
@@ -67,17 +67,22 @@ class Loading:
         if params["frameId"] == self.main_frame and params.get("disposition", "currentTab") == "currentTab":
             self._leaving = True
 
-    def _on_Page_frameScheduledNavigation(self, params: Params) -> None:
-        if params["frameId"] == self.main_frame and params["delay"] <= FOLLOWED_S:
+    def _on_Page_frameStartedNavigating(self, params: Params) -> None:
+        if params["frameId"] == self.main_frame and "sameDocument" not in params.get("navigationType", ""):
             self._leaving = True
-
-    def _on_Page_frameClearedScheduledNavigation(self, params: Params) -> None:
-        if params["frameId"] == self.main_frame:
-            self._leaving = False
 
     def _on_Page_frameStoppedLoading(self, params: Params) -> None:
         if params["frameId"] == self.main_frame:
             self._leaving = False
+
+    def _on_Page_frameScheduledNavigation(self, params: Params) -> None:
+        # What was there when this was said may stop loading meanwhile.
+        if params["frameId"] == self.main_frame and params["delay"] <= FOLLOWED_S:
+            self._scheduled = True
+
+    def _on_Page_frameClearedScheduledNavigation(self, params: Params) -> None:
+        if params["frameId"] == self.main_frame:
+            self._scheduled = False
 
     def _on_Page_frameNavigated(self, params: Params) -> None:
         frame = params["frame"]

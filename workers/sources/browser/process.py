@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -28,6 +29,7 @@ from workers.sources.browser.programs import browser_program, driver_program, sw
 log = structlog.get_logger()
 
 START_S = 60
+SHARES = re.compile(r"^Pss_(?:Anon|Shmem): +(\d+) kB", re.MULTILINE)
 # chromedriver's own choices that let pages do more than they should, or write more than is read.
 UNWANTED = ["disable-popup-blocking", "enable-logging", "enable-automation", "enable-unsafe-extension-debugging"]
 
@@ -109,8 +111,8 @@ class BrowserProcess:
         return self.group is not None and alive(self._browser_pid)
 
     def memory_bytes(self) -> int:
-        """What its processes hold, pages that several of them share counted once."""
-        return sum(map(proportional_bytes, members(self.group))) if self.group else 0
+        """What its processes hold, memory that several of them share counted once."""
+        return sum(map(own_bytes, members(self.group))) if self.group else 0
 
     # -- its end ---------------------------------------------
 
@@ -185,12 +187,15 @@ def _bury(group: int, strays: list[int], patience_s: float = 5) -> None:
         time.sleep(0.01)
 
 
-def proportional_bytes(pid: int) -> int:
-    """The memory of a process, of pages that it shares its share (PSS)."""
+def own_bytes(pid: int) -> int:
+    """The memory that a process has for itself, and its share of what it shares, without the files that it maps.
+
+    Those are the program: how much of them counts as its own depends on whether another browser runs.
+    """
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        return int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024
-    except (OSError, IndexError):  # it is gone, or a sandboxed one that nobody may look into
+        return sum(map(int, SHARES.findall(rollup))) * 1024
+    except OSError:  # it is gone, or a sandboxed one that nobody may look into
         try:
             info = psutil.Process(pid).memory_info()
             return int(info.rss - info.shared)

@@ -12,6 +12,7 @@ from workers.sources.browser.devtools import Late, Refused
 from workers.sources.browser.page import Page
 
 LOOK_S = 0.05
+MOMENT_S = 0.01
 LAZY_S = 3.0
 """For what a page loads once it is scrolled through."""
 MOST_STEPS = 40
@@ -56,8 +57,9 @@ class Settling:
     def _wait(self) -> bool:
         wait_for = self.options.wait_for
         name = "DOMContentLoaded" if wait_for == "domcontentloaded" else "load"
-        if not self._until(lambda: self.loading.reached(name)):
-            return False
+        while not self._until(lambda: self.loading.reached(name)) or self._moves_on(name):
+            if time.monotonic() >= self.until or self.page.interrupted:
+                return False
         if wait_for == "networkidle":
             return self._until(lambda: self.loading.reached("load") and self.loading.idle())
         if isinstance(wait_for, int):
@@ -66,6 +68,11 @@ class Settling:
         if self.options.selector is not None:
             self._wait_for_selector(self.options.selector)
         return True
+
+    def _moves_on(self, name: str) -> bool:
+        """Whether the document leads on: that something scheduled ends is told a moment before that it begins."""
+        self.devtools.pause(MOMENT_S)
+        return not self.loading.reached(name)
 
     def _until(self, condition: Callable[[], bool]) -> bool:
         # Looked at every so often: being idle is nothing that an event tells.

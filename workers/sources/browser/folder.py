@@ -41,7 +41,9 @@ class Folder:
         """A program that starts the browser so that it dies with its chromedriver, which dies with us."""
         tied = "setpriv --pdeathsig KILL " if shutil.which("setpriv") else ""
         program = self.path / browser.name
-        program.write_text(f'#!/bin/sh\nexec {tied}{shlex.quote(str(browser.absolute()))} "$@"\n')
+        # The headless shell opens no page of its own where it is given a profile, and chromedriver waits for one.
+        page = " about:blank" if "headless-shell" in browser.name else ""
+        program.write_text(f'#!/bin/sh\nexec {tied}{shlex.quote(str(browser.absolute()))} "$@"{page}\n')
         program.chmod(0o755)
         return program
 

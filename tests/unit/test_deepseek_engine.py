@@ -125,8 +125,8 @@ def test_pages_come_back_as_generate_reads_them_flagged_ones_after_a_second_read
     found = read_all(DeepSeekEngine(checkpoint, limits_of(checkpoint)), works)
     for page in works:
         assert found[page.id].model_copy(update={"inference_ms": 0}) == expected(checkpoint, page)
-    # Of the other family's random weights, hardly a page is ever flagged.
-    assert family != "deepseek-ocr" or any(result.retried_from for result in found.values())
+    # Of DeepSeek-OCR 2's random weights, hardly a page is flagged: on some machines none is.
+    assert family == "deepseek-ocr-2" or any(result.retried_from for result in found.values())
     assert all(result.vision_tokens and result.text_tokens is not None for result in found.values())
 
 

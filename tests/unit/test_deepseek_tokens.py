@@ -230,8 +230,8 @@ def test_vision_tokens_are_those_of_the_reading_that_was_kept(
     any_checkpoint: Checkpoint, direct: dict[WorkId, PageDone]
 ) -> None:
     assert all(tokens_of(done).mode == result_of(done).mode for done in direct.values())
-    # Of the others' random weights, hardly a page is ever flagged.
-    if any_checkpoint.family == "deepseek-ocr":
+    # Of DeepSeek-OCR 2's random weights, hardly a page is flagged: on some machines none is.
+    if any_checkpoint.family != "deepseek-ocr-2":
         assert any(result_of(done).retried_from for done in direct.values())
 
 

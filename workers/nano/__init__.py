@@ -1,0 +1,1 @@
+"""A small DeepSeek-OCR of our own."""

@@ -1,0 +1,108 @@
+"""Pages as what a step of training takes: views, token ids, and the labels that drawing gives for free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from workers.nano.alphabet import BOS_ID, EOS_ID, FIRST_CHARACTER, IMAGE_ID, PAD_ID, ids_of, prompt_parts, tokenizer
+from workers.nano.architecture import PATCHES, SIDE, TOKENS
+from workers.nano.curriculum import Mix
+from workers.nano.pages import Page, PageArtist
+
+IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
+PLACEHOLDERS = TOKENS * (TOKENS + 1) + 1  # newlines and separator among them
+IGNORED = -100
+BLANK = 0  # the label of a patch without a character there; characters follow from 1
+
+
+@dataclass
+class Batch:
+    """n pages. `pixels` (n, 3, side, side) in [-1, 1]. `ids` (n, time): prompt, text, EOS, padding.
+
+    `start`: where the text starts. labels (n, time): the token that comes next, IGNORED in prompt and padding.
+    in_patch (n, patches, patches, IN_PATCH): characters whose centre lies there. places (n, time, 2): row and column
+    of the patch where the next character is, IGNORED where there is none.
+    """
+
+    pixels: Tensor
+    ids: Tensor
+    labels: Tensor
+    in_patch: Tensor
+    places: Tensor
+
+    @property
+    def characters(self) -> int:
+        return int((self.labels != IGNORED).sum())
+
+
+def prompts() -> list[list[int]]:
+    """The token ids before the text of a page: of the prompts `free` and `document`."""
+    encode = tokenizer().encode
+    free, document = prompt_parts()[1], prompt_parts()[0]
+    texts = [f"\n{free}", f"\n<|grounding|>{document}"]
+    return [[BOS_ID, *[IMAGE_ID] * PLACEHOLDERS, *encode(text, add_special_tokens=False)] for text in texts]
+
+
+def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
+    """A batch of pages that are asked for alike."""
+    start, longest = len(prompt), max(len(page.text) for page in pages)
+    shape = len(pages), start + longest + 1
+    ids, labels = torch.full(shape, PAD_ID), torch.full(shape, IGNORED)
+    in_patch = torch.zeros(len(pages), PATCHES, PATCHES, IN_PATCH, dtype=torch.long)
+    places = torch.full((*shape, 2), IGNORED)
+    for number, page in enumerate(pages):
+        text = ids_of(page.text)
+        end = start + len(text)
+        ids[number, :start] = torch.tensor(prompt)
+        ids[number, start : end + 1] = torch.tensor([*text, EOS_ID])
+        labels[number, start - 1 : end] = ids[number, start : end + 1]
+        patches = (page.centres // (SIDE // PATCHES)).clip(0, PATCHES - 1).astype(numpy.int64)  # (characters, x and y)
+        places[number, start - 1 : end - 1] = torch.from_numpy(patches[:, ::-1].copy())
+        _fill(in_patch[number], text, patches)
+    pixels = torch.from_numpy(numpy.stack([page.image for page in pages]))
+    return Batch(pixels.permute(0, 3, 1, 2), ids, labels, in_patch, places)
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Grey values 0 to 255 as the engine gives them to the model: white is 1, black -1."""
+    return pixels.float().div_(127.5).sub_(1).contiguous()
+
+
+def _fill(in_patch: Tensor, text: Sequence[int], patches: Any) -> None:
+    """Label patches with the characters in them; spaces and newlines are nothing to be seen."""
+    taken: dict[tuple[int, int], int] = {}
+    for token, (column, row) in zip(text, patches.tolist(), strict=True):
+        slot = taken.get((row, column), 0)
+        if token - FIRST_CHARACTER not in UNSEEN and slot < IN_PATCH:
+            in_patch[row, column, slot] = token - FIRST_CHARACTER + 1
+            taken[row, column] = slot + 1
+
+
+UNSEEN = frozenset(number - FIRST_CHARACTER for number in ids_of("\n "))
+
+
+class Batches(IterableDataset[Batch]):
+    """Batches without end, drawn from a mix; `variety` as in PageArtist."""
+
+    def __init__(self, mix: Mix, variety: float, seed: int) -> None:
+        self.mix, self.variety, self.seed = mix, variety, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        artist = PageArtist(self.seed, variety=self.variety)
+        asked = prompts()
+        while True:
+            _, density, count = artist.random.choices(self.mix, [weight for weight, *_ in self.mix])[0]
+            yield batch_of([artist.page(density) for _ in range(count)], artist.random.choice(asked))
+
+
+def loaded(mix: Mix, variety: float, seed: int) -> Iterator[Batch]:
+    """Batches drawn by a process beside this one."""
+    return iter(DataLoader(Batches(mix, variety, seed), batch_size=None, num_workers=1, prefetch_factor=6))

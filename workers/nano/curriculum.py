@@ -1,0 +1,43 @@
+"""In which order the nano model learns: to see, to write one line, then more and more of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workers.nano.pages import Density
+
+Mix = tuple[tuple[float, Density, int], ...]
+"""(weight, density, pages in a batch) of the batches of a level."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A part of the training. It ends when `enough` of the characters are right, or after `most` steps.
+
+    text: whether the decoder learns too. What counts are characters in the vision tokens before that, and then those
+    that the decoder writes when it is given all before them. variety: the share of pages in any font and colour; the
+    others are black on white in upright fonts of common weight, with which shapes are found in a fraction of the time.
+    """
+
+    name: str
+    mix: Mix
+    enough: float
+    most: int
+    text: bool = True
+    variety: float = 1.0
+
+
+LINE, LINES2, LINES4 = Density(4, 26, 1), Density(14, 50, 2), Density(30, 100, 4)
+SPARSE, USUAL, DENSE, OVERFULL = Density(20, 90), Density(70, 165), Density(130, 230), Density(220, 340)
+
+LEVELS = (
+    Level("to see what is plain", ((1, USUAL, 24), (1, DENSE, 24)), 0.40, 2000, text=False, variety=0.0),
+    Level("to see", ((1, USUAL, 24), (1, DENSE, 24)), 0.55, 3000, text=False, variety=0.7),
+    Level("one line", ((3, LINE, 40), (1, LINES2, 32)), 0.80, 2500),
+    Level("two lines", ((1, LINE, 40), (3, LINES2, 32), (1, LINES4, 24)), 0.85, 2500),
+    Level("four lines", ((1, LINES2, 32), (3, LINES4, 28), (1, USUAL, 20)), 0.88, 2500),
+    Level("pages", ((1, LINES2, 32), (1, SPARSE, 28), (4, USUAL, 24), (2, DENSE, 16), (0.3, OVERFULL, 12)), 2.0, 12_000),
+)
+"""All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
+FALLS = 0.3
+"""The part of the last level in which the learning rate falls."""

@@ -1,0 +1,43 @@
+"""The fonts of this machine that can write the model's characters, those trained on and those kept out."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import ImageFont
+
+from workers.nano.alphabet import CHARACTERS
+
+FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts", Path("/Library/Fonts"))
+KEPT_OUT = re.compile(r"caladea|opensans", re.IGNORECASE)
+"""Families that are never trained on: a serif and a sans serif, to see what unseen fonts cost."""
+TOO_THIN = re.compile(r"thin|hairline|extralight|symbol|emoji|math|icon", re.IGNORECASE)
+MISSING = "\uffff"
+
+
+@lru_cache(maxsize=2)
+def font_files(*, kept_out: bool) -> list[Path]:
+    """Files of fonts, sorted by name; raises FileNotFoundError when this machine has none that serves."""
+    files = {path.name: path for folder in FOLDERS for path in folder.rglob("*.[to]tf")}
+    found = [
+        path
+        for name, path in sorted(files.items())
+        if bool(KEPT_OUT.search(name)) == kept_out and not TOO_THIN.search(name) and _writes_all(path)
+    ]
+    if not found:
+        raise FileNotFoundError(f"no font with the model's characters in {', '.join(map(str, FOLDERS))}")
+    return found
+
+
+def _writes_all(path: Path) -> bool:
+    font = ImageFont.truetype(str(path), 20)
+    missing = bytes(font.getmask(MISSING))
+    return all(bytes(font.getmask(character)) != missing for character in CHARACTERS if not character.isspace())
+
+
+@lru_cache(maxsize=4000)
+def font(path: Path, size: int) -> ImageFont.FreeTypeFont:
+    """A font at a size in pixels."""
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)

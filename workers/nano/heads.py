@@ -1,0 +1,134 @@
+"""What is learned beside the text: where characters are. Only for training; the model is saved without it.
+
+With the text alone as a teacher, a model of this size stays near chance for hours. Drawing gives labels for free: which
+characters are in a patch (asked of SAM's neck and of the vision tokens that the decoder is given), in which patch the
+next character is (asked of the decoder's lower layers), and so which vision token the upper layers should look at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from workers.nano.alphabet import CHARACTERS
+from workers.nano.architecture import LAYERS, PATCHES, SAM, TEXT, TOKENS
+from workers.nano.batches import IGNORED, IN_PATCH, Batch
+
+CLASSES = len(CHARACTERS) + 1
+BLANK_WEIGHT = 0.1
+POINTING = (1, 2)  # layers after which the place of the next character is asked
+LOOKING = (2, 3)  # layers of which some heads should look at its vision token
+LOOKERS = 2  # heads of each
+
+
+class Heads(nn.Module):
+    """Linear readers of the model's inner states, and their losses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        in_token = (PATCHES // TOKENS) ** 2 * IN_PATCH
+        self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
+        self.token = nn.Linear(TEXT["hidden_size"], in_token * CLASSES)
+        self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], 2 * PATCHES) for _ in POINTING)
+        weights = torch.ones(CLASSES)
+        weights[0] = BLANK_WEIGHT
+        self.register_buffer("weights", weights)
+
+    def at_neck(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss and share of characters found; states (n, channels, patches, patches)."""
+        logits = self.neck(states.permute(0, 2, 3, 1)).unflatten(-1, (IN_PATCH, CLASSES))
+        return self._characters(logits, batch.in_patch)
+
+    def in_tokens(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The same of the vision tokens (n, tokens * tokens, hidden)."""
+        side = PATCHES // TOKENS
+        labels = batch.in_patch.unflatten(1, (TOKENS, side)).unflatten(3, (TOKENS, side))
+        labels = labels.transpose(2, 3).flatten(3).flatten(1, 2)  # (n, tokens, characters)
+        return self._characters(self.token(tokens).unflatten(-1, (labels.shape[-1], CLASSES)), labels)
+
+    def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits, labels = logits.flatten(0, -2).float(), labels.flatten()
+        loss = cross_entropy(logits, labels, self.weights)
+        seen = labels > 0
+        return loss, (logits.detach().argmax(-1)[seen] == labels[seen]).float().mean()
+
+    def places(self, states: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss, and share of next characters whose patch is known; states (n, time, hidden) of the layers POINTING."""
+        losses, found = [], torch.zeros(())
+        asked = batch.places[..., 0] != IGNORED
+        labels = batch.places[asked]  # (asked, 2)
+        for head, state in zip(self.place, states, strict=True):
+            logits = head(state[asked]).unflatten(-1, (2, PATCHES)).float()
+            losses.append(cross_entropy(logits.flatten(0, 1), labels.flatten()))
+            found = (logits.detach().argmax(-1) == labels).all(-1).float().mean()
+        return torch.stack(losses).mean(), found
+
+    def looks(self, attentions: list[Tensor], batch: Batch) -> Tensor:
+        """Loss of heads that should look at the next character's vision token; attentions (n, heads, time, time)."""
+        asked = batch.places[..., 0] != IGNORED
+        side = PATCHES // TOKENS
+        token = batch.places // side  # (n, time, row and column)
+        index = (1 + token[..., 0] * (TOKENS + 1) + token[..., 1]).clamp(min=0)  # 1: after BOS
+        losses = []
+        for attention in attentions:
+            seen = attention[:, :LOOKERS].gather(3, index[:, None, :, None].expand(-1, LOOKERS, -1, 1))[..., 0]
+            losses.append(-seen.transpose(0, 1)[:, asked].float().clamp(min=1e-4).log().mean())
+        return torch.stack(losses).mean()
+
+
+class Watched:
+    """The model's forward pass, with the states that the heads ask for."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.neck: Tensor | None = None
+        self.states: dict[int, Tensor] = {}
+        self.attentions: dict[int, Tensor] = {}
+        self.routed: dict[int, Tensor] = {}
+        text = model.model.language_model
+        text.config._attn_implementation = "eager"  # the one that gives its weights; on a CPU it is the faster one too
+        model.model.vision_tower.sam_encoder.neck.register_forward_hook(self._neck)
+        for number in POINTING:
+            text.layers[number].register_forward_hook(lambda _m, _i, out, number=number: self.states.update({number: out}))
+        for number in LOOKING:
+            text.layers[number].self_attn.register_forward_hook(
+                lambda _m, _i, out, number=number: self.attentions.update({number: out[1]})
+            )
+        for number, layer in enumerate(text.layers):
+            if hasattr(layer.mlp, "gate"):
+                layer.mlp.gate.register_forward_hook(
+                    lambda _m, _i, out, number=number: self.routed.update({number: out[0]})
+                )
+        assert max(*POINTING, *LOOKING) < LAYERS
+
+    def _neck(self, _module: nn.Module, _given: Any, states: Tensor) -> None:
+        self.neck = states
+
+    def imbalance(self) -> Tensor:
+        """1 when all experts are used alike, up to their number; source: Switch Transformer, section 2.2."""
+        found = []
+        for logits in self.routed.values():
+            shares = logits.softmax(-1)  # (tokens, experts)
+            chosen = nn.functional.one_hot(shares.topk(TEXT["num_experts_per_tok"])[1], shares.shape[-1]).float()
+            found.append((chosen.sum(1).mean(0) * shares.mean(0)).sum() * shares.shape[-1] / chosen.shape[1])
+        return torch.stack(found).mean()
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """The vision tokens of views, (n, tokens * tokens, hidden)."""
+        inner = self.model.model
+        return inner.multi_modal_projector(inner.vision_tower(pixels).last_hidden_state)
+
+    def write(self, tokens: Tensor, ids: Tensor) -> Tensor:
+        """Logits (n, time, vocabulary) of texts, given their pages' vision tokens."""
+        inner = self.model.model
+        rows = tokens.unflatten(1, (TOKENS, TOKENS))
+        newline = inner.image_newline.expand(len(tokens), TOKENS, 1, -1)
+        page = torch.cat([rows, newline.to(tokens.dtype)], 2).flatten(1, 2)
+        separator = inner.view_separator.expand(len(tokens), 1, -1).to(tokens.dtype)
+        embeds = inner.get_input_embeddings()(ids)
+        embeds = torch.cat([embeds[:, :1], page, separator, embeds[:, page.shape[1] + 2 :]], 1)
+        hidden = inner.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        return self.model.lm_head(hidden)

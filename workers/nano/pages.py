@@ -1,0 +1,182 @@
+"""Pages drawn by Pillow whose text is known, and where each character of it stands."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+import numpy
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+
+from workers.nano.architecture import SIDE
+from workers.nano.fonts import font, font_files
+from workers.nano.texts import Writer
+
+WIDTH, PITCH = 0.52, 1.3  # of a character and of a line, in font sizes, as fonts go
+PLAIN = 0.35  # of varied pages: any font, but black on white
+COMMON = re.compile(r"(regular|sans|serif|mono)\.[to]tf$", re.IGNORECASE)
+LEAST_CONTRAST = 270  # of the sums of red, green and blue
+SMALLEST, LARGEST = 9, 40  # pixels of the font in the view
+
+
+@dataclass(frozen=True)
+class Page:
+    """A view with its text.
+
+    image: (side, side, 3) uint8. text: lines joined by newlines. centres: (len(text), 2) float32, x and y of each
+    character in the view, newlines at the end of their line.
+    """
+
+    image: NDArray[numpy.uint8]
+    text: str
+    centres: NDArray[numpy.float32]
+
+
+@dataclass(frozen=True)
+class Density:
+    """How much text pages have: from `least` to `most` characters, in at most `lines` lines."""
+
+    least: int
+    most: int
+    lines: int = 99
+
+
+class PageArtist:
+    """Draws pages from a seed. kept_out_words, kept_out_fonts: with what is never trained on.
+
+    variety: the share of pages in any font and, most of them, in any colour; the others are plain.
+    """
+
+    def __init__(
+        self, seed: int, *, kept_out_words: bool = False, kept_out_fonts: bool = False, variety: float = 1.0
+    ) -> None:
+        self.random = Random(seed)
+        self.noise = numpy.random.default_rng(seed)
+        self.writer = Writer(self.random, kept_out=kept_out_words)
+        self.files = font_files(kept_out=kept_out_fonts)
+        self.common = [path for path in self.files if COMMON.search(path.name)] or self.files
+        self.variety = variety
+
+    def page(self, density: Density) -> Page:
+        random = self.random
+        varied = random.random() < self.variety
+        characters = random.randint(density.least, density.most)
+        stretch = random.uniform(0.85, 1.2) if random.random() < 0.5 else 1.0
+        zoom = random.choice([1.0, 1.0, random.uniform(0.8, 2.0)])
+        width, height = round(SIDE * zoom * math.sqrt(stretch)), round(SIDE * zoom / math.sqrt(stretch))
+        size = size_for(random, characters, density.lines) * zoom
+        lines, places, face = self._lines(
+            random.choice(self.files if varied else self.common), characters, size, width, height, density.lines
+        )
+        image = self._drawn(lines, places, face, width, height)
+        centres = self._centres(lines, places, face)
+        centres *= numpy.array([SIDE / width, SIDE / height], numpy.float32)
+        return Page(self._finished(image, plain=not varied or random.random() < PLAIN), "\n".join(lines), centres)
+
+    def _lines(self, path: Path, characters: int, size: float, width: int, height: int, most: int):
+        """Lines of text, (x, y) of each, and the font, chosen so that all is inside."""
+        random = self.random
+        face = font(path, max(6, round(size)))
+        pitch = round(face.size * random.uniform(1.08, 1.6))
+        margin = random.uniform(0.01, 0.09) * width
+        words = self.writer.words(characters)
+        lines: list[str] = []
+        room = width - 2 * margin
+        ragged = random.random() < 0.3
+        rows = min(most, max(1, int((height - 2 * margin - 1) // pitch)))
+        while words and len(lines) < rows:
+            line, words = self._line(words, face, room * (random.uniform(0.4, 1) if ragged else 1))
+            lines.append(line)
+        spare_y = max(0.0, height - 2 * margin - pitch * len(lines))
+        top = margin + spare_y * (random.random() if random.random() < 0.5 else random.random() * 0.15)
+        align = random.choice(["left", "left", "left", "left", "centre", "right", "indent"])
+        gap = random.randrange(len(lines)) if random.random() < 0.35 else len(lines)
+        extra = min(spare_y - (top - margin), pitch * random.uniform(0.3, 1))
+        widest = max(face.getlength(line) for line in lines)
+        left = margin + max(0.0, room - widest) * (random.random() if random.random() < 0.5 else random.random() * 0.15)
+        places = []
+        for number, line in enumerate(lines):
+            spare = widest - face.getlength(line)
+            x = left + {"left": 0, "centre": spare / 2, "right": spare}.get(align, random.choice([0, min(spare, size)]))
+            places.append((x, top + number * pitch + (extra if number > gap else 0)))
+        return lines, places, face
+
+    def _line(self, words: list[str], face, room: float) -> tuple[str, list[str]]:
+        """As many words as fit, one at least, cut if it must be."""
+        line, used = words[0], 1
+        while face.getlength(line) > room and len(line) > 1:
+            line = line[:-1].rstrip()
+        while used < len(words) and face.getlength(f"{line} {words[used]}") <= room:
+            line, used = f"{line} {words[used]}", used + 1
+        return line, words[used:]
+
+    def _centres(self, lines, places, face) -> NDArray[numpy.float32]:
+        ascent, descent = face.getmetrics()
+        centres: list[tuple[float, float]] = []
+        for line, (x, y) in zip(lines, places, strict=True):
+            ends = _ends(face, line)
+            middle = y + (ascent + descent) * 0.55
+            centres += [(x + (start + end) / 2, middle) for start, end in zip(ends, ends[1:], strict=False)]
+            centres.append((x + ends[-1], middle))
+        return numpy.array(centres[:-1], numpy.float32).reshape(-1, 2)
+
+    def _drawn(self, lines, places, face, width: int, height: int) -> Image.Image:
+        """Ink, 0 to 255, of a page of (width, height)."""
+        ink = Image.new("L", (width, height), 0)
+        draw = ImageDraw.Draw(ink)
+        for line, place in zip(lines, places, strict=True):
+            draw.text(place, line, fill=255, font=face)
+        return ink
+
+    def _finished(self, ink: Image.Image, *, plain: bool) -> NDArray[numpy.uint8]:
+        """Ink on paper of some colour, with what scanners and screens add, as the view that the engine would make."""
+        random = self.random
+        if random.random() < 0.15:
+            ink = ink.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 0.7) * ink.width / SIDE))
+        if plain:
+            return numpy.asarray(ImageOps.invert(ink).resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("RGB"))
+        paper, colour = colours(random)
+        share = numpy.asarray(ink, numpy.float32)[..., None] / 255  # (height, width, 1)
+        page = numpy.array(paper, numpy.float32) * (1 - share) + numpy.array(colour, numpy.float32) * share
+        if random.random() < 0.3:
+            page += self.noise.normal(0, random.uniform(2, 14), page.shape[:2])[..., None]
+        if random.random() < 0.1:
+            page += numpy.linspace(-1, 1, page.shape[1])[None, :, None] * random.uniform(-25, 25)
+        image = Image.fromarray(page.clip(0, 255).astype(numpy.uint8))
+        return numpy.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+def size_for(random: Random, characters: int, lines: int = 99) -> float:
+    """A font size, in pixels of the view, with which so many characters fit."""
+    fits = SIDE * math.sqrt(0.82 / (characters * WIDTH * PITCH))
+    if lines == 1:
+        fits = min(fits, 0.9 * SIDE / (characters * WIDTH))
+    fits = min(LARGEST, fits)
+    return random.uniform(max(SMALLEST, 0.55 * fits), max(SMALLEST, 0.97 * fits))
+
+
+def colours(random: Random) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Paper and ink that can be told apart, dark on light more often than light on dark."""
+    while True:
+        light = tuple(random.randint(170, 255) for _ in range(3)) if random.random() < 0.6 else (255,) * 3
+        grey = (random.randint(0, 70),) * 3
+        dark = tuple(random.randint(0, 120) for _ in range(3)) if random.random() < 0.6 else grey
+        if sum(light) - sum(dark) > LEAST_CONTRAST:
+            return (light, dark) if random.random() < 0.72 else (dark, light)
+
+
+def _ends(face: ImageFont.FreeTypeFont, line: str) -> list[float]:
+    """Where each character of a line begins and the last one ends, kerning spread over all."""
+    ends = [0.0, *itertools.accumulate(_advance(face, character) for character in line)]
+    scale = face.getlength(line) / (ends[-1] or 1)
+    return [end * scale for end in ends]
+
+
+@lru_cache(maxsize=200_000)
+def _advance(face: ImageFont.FreeTypeFont, character: str) -> float:
+    return face.getlength(character)

@@ -1,0 +1,204 @@
+"""Training of the nano model, from nothing or from where it stopped.
+
+`make train-nano` runs it: on a GPU where there is one, else on all cores. A run can be stopped at any time and goes on
+from its last checkpoint; the pages drawn, the order and the first weights come from one seed, so that two runs differ
+by no more than threads and kernels do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from workers.nano.architecture import new_model
+from workers.nano.batches import IGNORED, Batch, loaded, normalised
+from workers.nano.curriculum import FALLS, LEVELS, Level
+from workers.nano.heads import Heads, Watched
+from workers.nano.release import write_release
+
+log = structlog.get_logger(__name__)
+
+RATE, MATRIX_RATE = 1e-3, 2e-3
+WARM_UP = 100  # steps, at the start and when the decoder joins
+BESIDE = 0.3  # weight of what is learned beside the text
+BALANCE = 0.01  # weight of experts being used alike
+SHOWN_EVERY, SAVED_EVERY = 20, 250  # steps
+MEMORY = 0.98  # of the running shares
+
+
+@dataclass
+class Progress:
+    """How far a training is. `right`: a running share of the characters that count at this level."""
+
+    step: int = 0
+    level: int = 0
+    level_step: int = 0
+    right: float = 0.0
+    pages: int = 0
+    characters: int = 0
+    seconds: float = 0.0
+
+
+class Training:
+    """A model in training, its optimisers and its progress; all of it is in `checkpoint.pt` of its folder."""
+
+    def __init__(self, folder: Path, seed: int, device: torch.device, levels: tuple[Level, ...] = LEVELS) -> None:
+        self.folder, self.seed, self.device, self.levels = folder, seed, device, levels
+        self.model = new_model(seed).to(device)
+        self.model.set_experts_implementation("eager")
+        self.heads = Heads().to(device)
+        self.watched = Watched(self.model)
+        self.optimisers = optimisers(self.model, self.heads)
+        self.progress = Progress()
+        if (folder / "checkpoint.pt").exists():
+            self._resume()
+
+    def run(self, minutes: float | None = None) -> bool:
+        """Train until the end, or for so many minutes; whether the end was reached."""
+        began = time.monotonic()
+        while self.progress.level < len(self.levels):
+            level = self.levels[self.progress.level]
+            log.info("level", name=level.name, **asdict(self.progress))
+            for batch in loaded(level.mix, level.variety, seed=self.seed + 1000 * self.progress.level + self.progress.step):
+                self._step(batch, level)
+                ended = self._ended(level)
+                if ended or self.progress.step % SAVED_EVERY == 0:
+                    self.save()
+                if ended:
+                    break
+                if minutes is not None and time.monotonic() - began > 60 * minutes:
+                    self.save()
+                    return False
+            self.progress.level, self.progress.level_step, self.progress.right = self.progress.level + 1, 0, 0.0
+        self.save()
+        return True
+
+    def _ended(self, level: Level) -> bool:
+        return self.progress.level_step >= level.most or self.progress.right >= level.enough
+
+    def _step(self, batch: Batch, level: Level) -> None:
+        began = time.monotonic()
+        batch = Batch(*(getattr(batch, name).to(self.device) for name in Batch.__dataclass_fields__))
+        self._set_rates(level)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            losses, shares = self._losses(batch, text=level.text)
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        seeing, rest = parts(self.model)
+        nn.utils.clip_grad_norm_(seeing, 1.0)
+        nn.utils.clip_grad_norm_([*rest, *self.heads.parameters()], 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self._count(batch, float(shares["text" if level.text else "tokens"]), time.monotonic() - began)
+        if self.progress.step % SHOWN_EVERY == 0:
+            shown = {f"loss_{name}": round(float(value.detach()), 3) for name, value in losses.items()}
+            shown |= {name: round(float(value), 3) for name, value in shares.items()}
+            log.info("step", **shown, **{k: round(v, 3) for k, v in asdict(self.progress).items()})
+
+    def _losses(self, batch: Batch, *, text: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What is to be made small, by name, and the shares of characters that were right."""
+        watched, heads = self.watched, self.heads
+        tokens = watched.see(normalised(batch.pixels))
+        assert watched.neck is not None
+        neck, neck_right = heads.at_neck(watched.neck, batch)
+        seen, seen_right = heads.in_tokens(tokens, batch)
+        weight = BESIDE if text else 1.0
+        losses = {"neck": weight * neck, "tokens": weight * seen}
+        shares = {"neck": neck_right, "tokens": seen_right}
+        if not text:
+            return losses, shares
+        logits = watched.write(tokens, batch.ids)
+        asked = batch.labels != IGNORED
+        logits, labels = logits[asked].float(), batch.labels[asked]
+        place, place_right = heads.places([watched.states[number] for number in sorted(watched.states)], batch)
+        looks = heads.looks([watched.attentions[number] for number in sorted(watched.attentions)], batch)
+        losses |= {"text": cross_entropy(logits, labels), "places": BESIDE * place, "looks": BESIDE / 3 * looks}
+        losses["balance"] = BALANCE * watched.imbalance()
+        shares |= {"text": (logits.detach().argmax(-1) == labels).float().mean(), "places": place_right}
+        return losses, shares
+
+    def _set_rates(self, level: Level) -> None:
+        progress = self.progress
+        rate = min(1.0, (progress.step + 1) / WARM_UP)
+        if level.text and not self.levels[progress.level - 1].text:
+            rate = min(1.0, (progress.level_step + 1) / WARM_UP)
+        if progress.level == len(self.levels) - 1:
+            rate *= min(1.0, (1 - progress.level_step / level.most) / FALLS)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["highest"] * rate
+
+    def _count(self, batch: Batch, right: float, seconds: float) -> None:
+        progress = self.progress
+        progress.step, progress.level_step = progress.step + 1, progress.level_step + 1
+        progress.right = MEMORY * progress.right + (1 - MEMORY) * right
+        progress.pages, progress.characters = progress.pages + len(batch.ids), progress.characters + batch.characters
+        progress.seconds += seconds
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all, and the model as it could be served."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "progress": asdict(self.progress),
+        }
+        torch.save(state, self.folder / "checkpoint.new")
+        (self.folder / "checkpoint.new").rename(self.folder / "checkpoint.pt")
+        write_release(self.model, self.folder / "release")
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / "checkpoint.pt", map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
+        self.progress = Progress(**state["progress"])
+
+
+def parts(model: Any) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters of SAM, and all others: their gradients differ in size and are clipped apart."""
+    seeing = list(model.model.vision_tower.sam_encoder.parameters())
+    own = {id(parameter) for parameter in seeing}
+    return seeing, [parameter for parameter in model.parameters() if id(parameter) not in own]
+
+
+def optimisers(model: Any, heads: Heads) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside, AdamW for everything else."""
+    outside = ("embed_tokens", "lm_head", "gate.weight", "position_embedding", "rel_pos")
+    matrices, others = [], list(heads.parameters())
+    for name, parameter in model.named_parameters():
+        inside = parameter.ndim == 2 and not any(part in name for part in outside)  # noqa: PLR2004
+        (matrices if inside else others).append(parameter)
+    return [
+        torch.optim.Muon(
+            [{"params": matrices, "highest": MATRIX_RATE}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW([{"params": others, "highest": RATE}], betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+def main() -> None:
+    """The command line of `make train-nano`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the checkpoint and the model are written")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes; the next run goes on from there")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ended = Training(given.folder, given.seed, device).run(given.minutes)
+    log.info("ended" if ended else "stopped", folder=str(given.folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,13 @@ from torch.utils.data import DataLoader, IterableDataset
 from workers.nano.alphabet import BOS_ID, EOS_ID, FIRST_CHARACTER, IMAGE_ID, PAD_ID, ids_of, prompt_parts, tokenizer
 from workers.nano.architecture import PATCHES, SIDE, TOKENS
 from workers.nano.curriculum import Mix
-from workers.nano.pages import Page, PageArtist
+from workers.nano.pages import Density, Page, PageArtist
 
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
 PLACEHOLDERS = TOKENS * (TOKENS + 1) + 1  # newlines and separator among them
 IGNORED = -100
+SHEETS = 0.25  # of the pages, where they vary
+SHOWN_PAGES = 300  # of each density, of which some are shown again
 BLANK = 0  # the label of a patch without a character there; characters follow from 1
 
 
@@ -89,20 +92,32 @@ UNSEEN = frozenset(number - FIRST_CHARACTER for number in ids_of("\n "))
 
 
 class Batches(IterableDataset[Batch]):
-    """Batches without end, drawn from a mix; `variety` as in PageArtist."""
+    """Batches without end, drawn from a mix; `variety` as in PageArtist.
 
-    def __init__(self, mix: Mix, variety: float, seed: int) -> None:
-        self.mix, self.variety, self.seed = mix, variety, seed
+    Some pages are Chromium's, `sheets`; each of the others is shown twice, some steps apart, as drawing costs as much
+    as a third of a step.
+    """
+
+    def __init__(self, mix: Mix, variety: float, seed: int, sheets: Sequence[Page] = ()) -> None:
+        self.mix, self.variety, self.seed, self.sheets = mix, variety, seed, sheets
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
         artist = PageArtist(self.seed, variety=self.variety)
+        random = artist.random
         asked = prompts()
+        shown: dict[Density, deque[Page]] = {density: deque(maxlen=SHOWN_PAGES) for _, density, _ in self.mix}
+        of_sheets = {density: [page for page in self.sheets if density.allows(page.text)] for density in shown}
         while True:
-            _, density, count = artist.random.choices(self.mix, [weight for weight, *_ in self.mix])[0]
-            yield batch_of([artist.page(density) for _ in range(count)], artist.random.choice(asked))
+            _, density, count = random.choices(self.mix, [weight for weight, *_ in self.mix])[0]
+            from_sheets = round(count * SHEETS * self.variety) if of_sheets[density] else 0
+            again = (count - from_sheets) // 2 if len(shown[density]) >= count else 0
+            drawn = [artist.page(density) for _ in range(count - from_sheets - again)]
+            pages = [*drawn, *random.choices(of_sheets[density], k=from_sheets), *random.sample(shown[density], again)]
+            shown[density].extend(drawn)
+            yield batch_of(pages, random.choice(asked))
 
 
-def loaded(mix: Mix, variety: float, seed: int) -> Iterator[Batch]:
+def loaded(mix: Mix, variety: float, seed: int, sheets: Sequence[Page] = ()) -> Iterator[Batch]:
     """Batches drawn by a process beside this one."""
-    return iter(DataLoader(Batches(mix, variety, seed), batch_size=None, num_workers=1, prefetch_factor=6))
+    return iter(DataLoader(Batches(mix, variety, seed, sheets), batch_size=None, num_workers=1, prefetch_factor=6))

@@ -46,6 +46,10 @@ class Density:
     most: int
     lines: int = 99
 
+    def allows(self, text: str) -> bool:
+        """Whether a page of this text has this density."""
+        return self.least <= len(text) <= self.most and text.count("\n") < self.lines
+
 
 class PageArtist:
     """Draws pages from a seed. kept_out_words, kept_out_fonts: with what is never trained on.

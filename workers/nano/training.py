@@ -23,10 +23,12 @@ from workers.nano.batches import IGNORED, Batch, loaded, normalised
 from workers.nano.curriculum import FALLS, LEVELS, Level
 from workers.nano.heads import Heads, Watched
 from workers.nano.release import write_release
+from workers.nano.sheets import draw_sheets, read_sheets
 
 log = structlog.get_logger(__name__)
 
 RATE, MATRIX_RATE = 1e-3, 2e-3
+SHEETS = 90  # of Chromium's pages, about 60 on each
 WARM_UP = 100  # steps, at the start and when the decoder joins
 BESIDE = 0.3  # weight of what is learned beside the text
 BALANCE = 0.01  # weight of experts being used alike
@@ -64,10 +66,13 @@ class Training:
     def run(self, minutes: float | None = None) -> bool:
         """Train until the end, or for so many minutes; whether the end was reached."""
         began = time.monotonic()
+        draw_sheets(self.folder / "sheets", SHEETS, self.seed)
+        sheets = read_sheets(self.folder / "sheets")
         while self.progress.level < len(self.levels):
             level = self.levels[self.progress.level]
             log.info("level", name=level.name, **asdict(self.progress))
-            for batch in loaded(level.mix, level.variety, seed=self.seed + 1000 * self.progress.level + self.progress.step):
+            seed = self.seed + 1000 * self.progress.level + self.progress.step
+            for batch in loaded(level.mix, level.variety, seed, sheets):
                 self._step(batch, level)
                 ended = self._ended(level)
                 if ended or self.progress.step % SAVED_EVERY == 0:

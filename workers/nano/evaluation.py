@@ -1,0 +1,156 @@
+"""What the nano model gets wrong, measured through the engine that serves it, on pages it has not seen.
+
+    python -m workers.nano.evaluation FOLDER            the gate: 6 and 10 characters a vision token
+    python -m workers.nano.evaluation FOLDER --curve    from sparse to overfull pages, in each dtype of stored tokens
+
+Words and numbers were never trained on. The character error rate is the edits from what was read to what is on the
+page, by the characters on the page; runs of white space count as one space.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+from uuid import UUID
+
+import torch
+from PIL import Image
+from rapidfuzz.distance import Levenshtein
+
+from ocr_tasks.contract import OcrOptions, Operation, PageResult, TokenDtype
+from workers.engine import PageWork, WorkId
+from workers.engine.deepseek.checkpoint import load_checkpoint
+from workers.engine.deepseek.engine import DeepSeekEngine
+from workers.engine.deepseek.limits import limits_for
+from workers.nano.architecture import TOKENS
+from workers.nano.pages import Density, Page, PageArtist
+
+SEED = 77_777  # training draws with others
+VISION_TOKENS = TOKENS * TOKENS  # those that differ from page to page
+GATE = {6: 0.02, 10: 0.05}
+"""The character error rate that a model must stay below, by characters a vision token."""
+DENSITIES = (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20)
+DTYPES: tuple[TokenDtype, ...] = get_args(TokenDtype)
+SLOTS = 48
+NEARLY = 0.95  # of the characters asked for must have found room on a page
+READ, STORED = frozenset({Operation.READ}), frozenset({Operation.ENCODE, Operation.DECODE})
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Pages of one kind. `asked`: characters a vision token that were asked for; error: the character error rate.
+
+    per_token: characters a vision token that the pages have. exact: the share of pages without any error.
+    """
+
+    asked: float
+    fonts: str
+    stored_as: TokenDtype | None
+    pages: int
+    per_token: float
+    error: float
+    exact: float
+
+
+class Reader:
+    """The engine with a checkpoint, for many pages at once."""
+
+    def __init__(self, folder: Path) -> None:
+        checkpoint = load_checkpoint(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+        self.engine = DeepSeekEngine(checkpoint, limits_for(checkpoint.model, most_slots=SLOTS))
+
+    def read(self, images: Sequence[Image.Image], stored_as: TokenDtype | None = None) -> list[str]:
+        """The texts of images: read, or decoded from vision tokens as they come back from storage in a dtype."""
+        options = OcrOptions(prompt="free", mode="tiny")
+        works = [
+            PageWork(
+                WorkId(UUID(int=0), number, 1),
+                lambda image=image: image,
+                options,
+                STORED if stored_as else READ,
+                stored_as=stored_as or "bf16",
+            )
+            for number, image in enumerate(images)
+        ]
+        texts, waiting = [""] * len(works), works[::-1]
+        held = 0
+        while waiting or held:
+            taken = [waiting.pop() for _ in range(min(len(waiting), self.engine.capacity - held))]
+            self.engine.admit(taken)
+            done = self.engine.step()
+            held += len(taken) - len(done)
+            for page in done:
+                assert isinstance(page.outcome, PageResult), page.outcome
+                texts[page.id.page_no] = page.outcome.text
+        return texts
+
+
+def pages_of(per_token: float, count: int, *, kept_out_fonts: bool = False) -> list[Page]:
+    """Pages with so many characters a vision token, in words that were never trained on."""
+    artist = PageArtist(SEED + round(per_token), kept_out_words=True, kept_out_fonts=kept_out_fonts)
+    wanted = round(per_token * VISION_TOKENS)
+    pages: list[Page] = []
+    while len(pages) < count:
+        page = artist.page(Density(wanted, wanted))
+        if len(page.text) >= NEARLY * wanted:
+            pages.append(page)
+    return pages
+
+
+def measure(
+    reader: Reader, pages: Sequence[Page], asked: float, fonts: str, stored_as: TokenDtype | None = None
+) -> Measured:
+    """The error of pages read, or stored in a dtype and decoded."""
+    texts = reader.read([Image.fromarray(page.image) for page in pages], stored_as)
+    pairs = [(plain(page.text), plain(text)) for page, text in zip(pages, texts, strict=True)]
+    characters = sum(len(truth) for truth, _ in pairs)
+    edits = sum(Levenshtein.distance(truth, text) for truth, text in pairs)
+    exact = sum(truth == text for truth, text in pairs) / len(pairs)
+    per_token = characters / len(pairs) / VISION_TOKENS
+    return Measured(asked, fonts, stored_as, len(pairs), round(per_token, 2), edits / characters, exact)
+
+
+def plain(text: str) -> str:
+    """A text with runs of white space as one space."""
+    return " ".join(text.split())
+
+
+def gate(reader: Reader, count: int) -> Iterable[Measured]:
+    """The densities that count, in fonts trained on and in others."""
+    for per_token in GATE:
+        for fonts in ("trained on", "unseen"):
+            yield measure(reader, pages_of(per_token, count, kept_out_fonts=fonts == "unseen"), per_token, fonts)
+
+
+def curve(reader: Reader, count: int) -> Iterable[Measured]:
+    """All densities, read and decoded from each dtype."""
+    for per_token in DENSITIES:
+        pages = pages_of(per_token, count)
+        for stored_as in (None, *DTYPES):
+            yield measure(reader, pages, per_token, "trained on", stored_as)
+
+
+def main() -> None:
+    """The command line: prints a line for each measurement and, with --json, writes them all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--pages", type=int, help="of each kind (500; 100 for the curve)")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    reader = Reader(given.folder)
+    found = []
+    for one in curve(reader, given.pages or 100) if given.curve else gate(reader, given.pages or 500):
+        kind = f"{one.per_token:5.2f} characters a vision token, {one.fonts} fonts, {one.stored_as or 'read'}"
+        print(f"{kind:60} error {100 * one.error:6.2f} %   exact {100 * one.exact:5.1f} %", flush=True)
+        found.append(one)
+    if given.json:
+        given.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

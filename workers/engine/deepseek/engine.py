@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 ENGINE_VERSION = 2  # raise it with every change that makes pages come out differently
 PREPARERS = 2  # threads that cut pages into views
 IDLE_WAIT_S = 0.5
+NANO_SLOTS, NANO_THREADS = 8, 1
 READ, ENCODE, DECODE = Operation.READ, Operation.ENCODE, Operation.DECODE
 
 
@@ -246,8 +247,12 @@ def load_deepseek(settings: Settings) -> DeepSeekEngine:
 
 
 def load_nano(settings: Settings) -> DeepSeekEngine:
-    """The engine for the demonstration model that comes with the package, on the CPU; it has read a page."""
-    return _loaded(settings, NANO, NANO, None, "cpu")
+    """The engine for the demonstration model that comes with the package; it has read a page.
+
+    It makes do with little of the CPU, beside whatever else this machine is for.
+    """
+    modest = {"batch_size": min(settings.batch_size, NANO_SLOTS), "cpu_threads": settings.cpu_threads or NANO_THREADS}
+    return _loaded(settings.model_copy(update=modest), NANO, NANO, None, "cpu")
 
 
 def _loaded(settings: Settings, name: str, model: str, revision: str | None, device: str) -> DeepSeekEngine:

@@ -93,7 +93,16 @@ ENGINE_OPERATIONS: dict[str, frozenset[Operation]] = {
     "rapid": frozenset({Operation.READ}),
     "deepseek": frozenset({Operation.READ, Operation.ENCODE, Operation.DECODE}),
     "endpoint": frozenset({Operation.READ}),
+    "nano": frozenset({Operation.READ, Operation.ENCODE, Operation.DECODE}),
 }
+
+NOTICES = {"nano": "nano: a small demonstration model; real documents go to rapid or to the published weights"}
+"""What everybody has to know who sees a result of an engine or a model, by its name."""
+
+
+def notice_of(revision: str | None) -> str | None:
+    """What has to be said of a page, by the `revision` of what read it: the model's name, `@`, and more."""
+    return NOTICES.get((revision or "").partition("@")[0])
 
 
 # -- what comes in ---------------------------------------------

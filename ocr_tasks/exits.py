@@ -64,7 +64,9 @@ def reason_of(error: OSError) -> str:
 
 
 def report(job: Job, prefix: str = "") -> Exit:
-    """Name on stderr what went wrong with a job so far; the exit code that says it."""
+    """Name on stderr what went wrong with a job so far, and what is to be known of it; the exit code that says it."""
+    if job.notice:
+        say(f"{prefix}{' '.join(job.notice.split())}")
     if job.status == Status.CANCELLED:
         say(f"{prefix}the job was cancelled")
         return Exit.FAILED

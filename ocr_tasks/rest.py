@@ -95,6 +95,7 @@ class Job(Reply):
     finished_at: datetime | None = None
     error: Problem | None = None
     flagged_pages: tuple[Page, ...] = ()
+    notice: str | None = None
 
 
 class JobList(Reply):

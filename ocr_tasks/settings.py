@@ -15,7 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ocr_tasks.errors import InvalidUrl
 from ocr_tasks.urls import AllowList
 
-EngineName = Literal["rapid", "deepseek", "endpoint"]
+EngineName = Literal["rapid", "deepseek", "endpoint", "nano"]
+TokenEngineName = Literal["deepseek", "nano"]
 
 
 def default_data_dir() -> Path:
@@ -82,6 +83,11 @@ class Settings(BaseSettings):
 
     # -- engines
     engine: EngineName = Field("rapid", description="Engine that a node serves and that jobs go to.")
+    token_engine: TokenEngineName | None = Field(
+        None,
+        description="Engine for jobs that ask for vision tokens while OCR_ENGINE cannot make them: `deepseek`, or "
+        "`nano`, a small demonstration model. Unset: such jobs are refused; `up` takes nano where it can run.",
+    )
     batch_size: int = Field(
         64,
         gt=0,
@@ -97,7 +103,7 @@ class Settings(BaseSettings):
     model_path: str = Field(
         "deepseek-ai/DeepSeek-OCR",
         validation_alias=_env("DEEPSEEK_OCR_MODEL_PATH"),
-        description="Checkpoint that `deepseek` serves: a folder, or a hub id that `model fetch` has fetched.",
+        description="Checkpoint that `deepseek` serves: a folder, a hub id that `model fetch` has fetched, or `nano`.",
     )
     model_revision: str | None = Field(
         None, description="Revision (commit) of a hub id. Unset: the one this version was written against."
@@ -197,6 +203,11 @@ class Settings(BaseSettings):
         "info", description="Least severe level that is logged."
     )
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
+
+    @field_validator("token_engine", mode="before")
+    @classmethod
+    def _none_for_nothing(cls, name: str | None) -> str | None:
+        return name or None
 
     @field_validator("database_url")
     @classmethod

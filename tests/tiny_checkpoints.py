@@ -15,12 +15,15 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from tests.tiny_models import tiny_model
+
 MANIFESTS = Path(__file__).parent / "manifests"
 VOCABULARY = 512
 BEGIN, END, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
 MARKS = ["<image>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>"]
 MARKS += ["<td>", "</td>", "<tr>", "</tr>", "<|User|>", "<|Assistant|>"]
 """What DeepSeek-OCR added to its tokenizer, in the published order (128815 to 128826 there)."""
+PROMPTS = ["Free OCR.", "Convert the document to markdown.", "Parse the figure.", "Describe this image in detail."]
 CORPUS = (
     "The quick brown fox jumps over the lazy dog. Free OCR. Convert the document to markdown. Parse the figure.",
     "Describe this image in detail. Locate the title in the image. document parsing. [[0, 1, 2, 3]] 456 789",
@@ -99,6 +102,37 @@ def write_checkpoint(folder: Path, family: str, *, seed: int = 0, shards: int = 
     write_tokenizer(folder)
     write_weights(folder, random_weights(manifest, family, seed), shards)
     return folder
+
+
+def write_nano(folder: Path, *, seed: int = 0) -> Path:
+    """Write a small random checkpoint in the form of nano: views of 256 pixels, a text token for every letter.
+
+    Saved by the library itself, in bfloat16; its preprocessor_config.json and generation_config.json say what differs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = _write_letters(folder)
+    tokens = {"bos_token_id": 0, "eos_token_id": 1, "image_token_id": letters["<image>"]}
+    tiny_model("deepseek-ocr", seed, max_position_embeddings=1024, **tokens).bfloat16().save_pretrained(folder)
+    preprocessor = {"size": {"height": 256, "width": 256}, "tile_size": 256, "min_patches": 2, "max_patches": 6}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor), encoding="utf-8")
+    generation = {"bos_token_id": 0, "eos_token_id": 1, "no_repeat_ngram_size": 0}
+    (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
+    return folder
+
+
+def _write_letters(folder: Path) -> dict[str, int]:
+    """A tokenizer of single characters, in which each prompt is one token; its vocabulary."""
+    special = [BEGIN, END, PAD, *MARKS]
+    letters = [chr(code) for code in range(32, 127)] + ["\n"]
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="?"))
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([AddedToken(mark, normalized=False) for mark in special])
+    tokenizer.add_tokens([AddedToken(prompt, normalized=False) for prompt in PROMPTS])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"bos_token": BEGIN, "eos_token": END, "pad_token": PAD, "clean_up_tokenization_spaces": False}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
+    return dict(tokenizer.get_vocab())
 
 
 def small_config(manifest: Manifest) -> dict[str, Any]:

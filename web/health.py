@@ -8,6 +8,7 @@ import redis
 from flask import Blueprint, Response
 
 from ocr_tasks import __version__
+from ocr_tasks.contract import NOTICES
 from ocr_tasks.errors import OcrError, ServiceUnavailable
 from ocr_tasks.jobs.nodes import NodeState, live_states
 from web.responses import json_response
@@ -47,7 +48,7 @@ def ready() -> Response:
     if any(outcome != "ok" for outcome in results.values()):
         missing = ", ".join(f"{name}: {outcome}" for name, outcome in results.items() if outcome != "ok")
         raise ServiceUnavailable(f"Not ready: {missing}.", checks=results)
-    return json_response({"status": "ready", "checks": results})
+    return json_response({"status": "ready", "checks": results, **_token_engine(shared)})
 
 
 def _outcome(check: Callable[[Services], str], shared: Services) -> str:
@@ -71,7 +72,18 @@ def _broker(shared: Services) -> str:
 
 def _engine(shared: Services) -> str:
     """Whether a node takes pages; `loading` while the first one is still loading its model."""
-    engine = shared.settings.engine
+    return _nodes(shared, shared.settings.engine)
+
+
+def _token_engine(shared: Services) -> dict[str, dict[str, str | None]]:
+    """How OCR_TOKEN_ENGINE is, if it is set: nothing else waits for it."""
+    engine = shared.settings.token_engine
+    if engine is None:
+        return {}
+    return {"tokenEngine": {"name": engine, "state": _nodes(shared, engine), "notice": NOTICES.get(engine)}}
+
+
+def _nodes(shared: Services, engine: str) -> str:
     states = live_states(shared.db, engine)
     if states[NodeState.READY]:
         return "ok"

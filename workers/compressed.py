@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
-from ocr_tasks.contract import Status
+from ocr_tasks.contract import NOTICES, Status
 from ocr_tasks.errors import Problem
 from ocr_tasks.jobs.compressions import NewCompression, ratio_of_bytes, ratio_of_tokens
 from ocr_tasks.jobs.database import Row
@@ -51,6 +51,11 @@ class Compressed:
             else:
                 compressed.failed.append((row["page_no"], row["error"]))
         return compressed
+
+    @property
+    def notice(self) -> str | None:
+        """What has to be known of the model that made them."""
+        return next((NOTICES[page.model] for page in self.pages if page.model in NOTICES), None)
 
     def data(self) -> dict[str, Any]:
         """The totals and the pages, as a result says them."""

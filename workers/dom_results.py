@@ -18,7 +18,7 @@ from ocr_tasks.jobs.views import page_view
 from ocr_tasks.kinds.options import CrawlOptions, DecompressOptions
 from workers.compressed import Compressed, Origin, shares
 from workers.crawled import crawl_of
-from workers.results import Also, Ending, Files, ResultFiles
+from workers.results import Also, Ending, Files, ResultFiles, noticed
 from workers.runtime import Runtime
 from workers.sources.screenshots import text_on
 
@@ -41,6 +41,7 @@ def compressed(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[File
         "byteRatio": data["byteRatio"],
         "processingTime": claim.took_ms,
         "tokensGenerated": data["visionTokens"],
+        **noticed(found.notice),
     }
     return _json_file(folder, {"data": data}, metadata), _inserting(runtime, claim, found.pages)
 
@@ -67,6 +68,7 @@ def decompressed(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[Fi
             "visionTokens": sum(row["vision_tokens"] for row in pages),
             "textTokens": files.totals.text_tokens,
             "processingTime": claim.took_ms,
+            **noticed(files.totals.notice),
         },
         "quality": sum(qualities) / len(qualities) if known else None,
     }
@@ -93,7 +95,11 @@ def crawled(runtime: Runtime, claim: FinishClaim, folder: Path) -> tuple[Files, 
         "markdown": markdown,
         "compression": ratios,
     }
-    metadata = {"processingTime": claim.took_ms, "compressionRatio": ratios and ratios["compressionRatio"]}
+    metadata = {
+        "processingTime": claim.took_ms,
+        "compressionRatio": ratios and ratios["compressionRatio"],
+        **noticed(files.totals.notice),
+    }
     json_file = _json_file(folder, {"data": data}, metadata)
     insert = _inserting(runtime, claim, tokens.pages if tokens else [], crawl)
     return {**{form: files.path(form) for form in Format}, **json_file}, insert

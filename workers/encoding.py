@@ -42,8 +42,10 @@ def worked_on(work: PageWork, options: JobOptions, submit: Submit) -> Worked:
     if not isinstance(options, TokenOptions) or options.min_quality is None or ENCODE not in work.operations:
         return _tried(work, options, submit)
     best: Worked | None = None
-    vision_tokens = 0
-    for mode in MODES:
+    seen = -1  # the best mode so far
+    for at, mode in enumerate(MODES):
+        if at <= seen:
+            continue  # the checkpoint lacks a worse one, and worked in this one instead
         tried = _tried(replace(work, options=work.options.model_copy(update={"mode": mode})), options, submit)
         result = tried.answer.outcome
         if not isinstance(result, PageResult) or tried.quality is None:
@@ -52,9 +54,7 @@ def worked_on(work: PageWork, options: JobOptions, submit: Submit) -> Worked:
             best = tried
         if tried.quality >= options.min_quality:
             return tried
-        if (result.vision_tokens or 0) < vision_tokens:
-            break  # a family without larger modes gives the largest it has again
-        vision_tokens = result.vision_tokens or 0
+        seen = MODES.index(result.mode or mode)
     assert best is not None
     return best
 

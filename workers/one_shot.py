@@ -15,7 +15,7 @@ from uuid import UUID
 
 from PIL import Image
 
-from ocr_tasks.contract import Format, OcrOptions, PageResult, Status, select_pages
+from ocr_tasks.contract import Format, OcrOptions, PageResult, Status, notice_of, select_pages
 from ocr_tasks.errors import OcrError, OperationUnavailable, Problem
 from ocr_tasks.jobs.views import PageView
 from ocr_tasks.settings import Settings
@@ -72,6 +72,8 @@ def read_document(
         opened = time.monotonic()
         engine = _loaded(load, settings.engine)
         tell(f"{engine.name} is ready after {time.monotonic() - opened:.1f} s; pages to read: {len(page_nos)}")
+        if (notice := notice_of(engine.revision)) is not None:
+            tell(notice)
         looked_s, began = opened - began, time.monotonic()
         with _batcher(engine, settings, on_hang) as batcher:
             pages = tuple(_read(batcher, source.pages(page_nos), options))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocr_tasks.settings import environment_name
 from workers.supervisor import Program
 
 
@@ -20,6 +21,7 @@ class Layout:
     listener: int  # descriptor of the socket that web serves
     flower_port: int
     engine: str  # which OCR_ENGINE names
+    token_engine: str | None = None  # which OCR_TOKEN_ENGINE names
 
 
 Programs = Callable[[Layout], Sequence[Program]]
@@ -29,12 +31,12 @@ def service_programs(layout: Layout) -> list[Program]:
     """Web, the workers and Flower."""
     # -P: a file in the current folder must not stand in for a module of ours.
     python = [sys.executable, "-P", "-m"]
-    # A pool passes on that it is to stop, and waits for its nodes.
-    engine, engine_grace_s = ("gpu", 12.0) if layout.engine == "deepseek" else ("engine", 10.0)
+    engines = engines_of(layout)
+    workers = {name: _worker_of(engine) for name, engine in engines.items()}
+    workers |= {name: name for name in ("prepare", "browser", "reconcile")}
     commands = {
         "web": [*python, "gunicorn", *_gunicorn_words(layout), "web:create_app()"],
-        "engine": [*python, "ocr_tasks.cli", "worker", engine],
-        **{name: [*python, "ocr_tasks.cli", "worker", name] for name in ("prepare", "browser", "reconcile")},
+        **{name: [*python, "ocr_tasks.cli", "worker", worker] for name, worker in workers.items()},
         "flower": [*python, "celery", "-A", "ocr_tasks.app", "flower", *_flower_words(layout)],
     }
     return [
@@ -42,12 +44,22 @@ def service_programs(layout: Layout) -> list[Program]:
             name,
             argv,
             log=layout.log_dir / f"{name}.log",
-            env=layout.env,
+            env=layout.env if name not in engines else {**layout.env, environment_name("engine"): engines[name]},
             pass_fds=(layout.listener,) if name == "web" else (),
-            grace_s=engine_grace_s if name == "engine" else 10,
+            grace_s=12 if workers.get(name) == "gpu" else 10,  # a pool passes on that it is to stop, and waits
         )
         for name, argv in commands.items()
     ]
+
+
+def engines_of(layout: Layout) -> dict[str, str]:
+    """The programs that serve an engine, and which."""
+    tokens = layout.token_engine
+    return {"engine": layout.engine} | ({tokens: tokens} if tokens not in (None, layout.engine) else {})
+
+
+def _worker_of(engine: str) -> str:
+    return "gpu" if engine == "deepseek" else "engine"
 
 
 def _gunicorn_words(layout: Layout) -> list[str]:

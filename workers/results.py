@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ocr_tasks.contract import Format
+from ocr_tasks.contract import Format, notice_of
 from ocr_tasks.errors import NoPageRead, Problem
 from ocr_tasks.jobs.finishing import FinishClaim, each_page
 from ocr_tasks.jobs.views import PageView, page_view
@@ -68,12 +68,14 @@ def _only_tokens(runtime: Runtime, keys: Sequence[str | None]) -> str | None:
 
 @dataclass
 class Totals:
-    """Sums over a job's pages; None where no page has the number."""
+    """Sums over a job's pages, None where no page has the number, and what is to be said of all."""
 
     vision_tokens: int | None = None
     text_tokens: int | None = None
+    notice: str | None = None  # what has to be known of the model that read them
 
     def add(self, page: PageView) -> None:
+        self.notice = self.notice or notice_of(page.revision)
         if page.vision_tokens is not None:
             self.vision_tokens = (self.vision_tokens or 0) + page.vision_tokens
         if page.text_tokens is not None:
@@ -137,12 +139,18 @@ class ResultFiles:
             "compressionRatio": ratio,
             "processingTime": took_ms,
             "tokensGenerated": self.totals.vision_tokens,
+            **noticed(self.totals.notice),
         }
         file.write(f"],{_json(data)[1:-1]}}},")
         file.write(f'"metadata":{_json(metadata)}}}')
 
     def _open(self, form: Format) -> IO[str]:
         return self.path(form).open("w", encoding="utf-8", newline="")
+
+
+def noticed(notice: str | None) -> dict[str, str]:
+    """The entry of a result's metadata that says so, where there is something to be said."""
+    return {"notice": notice} if notice else {}
 
 
 def why_none(first: PageView, failed: int) -> Problem:

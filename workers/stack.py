@@ -24,7 +24,9 @@ from workers.children import tail
 from workers.embedded import free_port
 from workers.embedded.postgres import EmbeddedPostgres
 from workers.embedded.redis import EmbeddedRedis
+from workers.engine.deepseek.nano import NANO
 from workers.guardian import Guardian
+from workers.offered import offers_nano
 from workers.programs import Layout, Programs, service_programs
 from workers.readiness import readiness_of
 from workers.stopping import EXIT_UNLOADABLE
@@ -94,6 +96,7 @@ class Stack:
         self._lock: int | None = None
         self._listener: socket.socket | None = None
         self._flower_port = free_port()
+        self._brings_nano = offers_nano(settings)
 
     @property
     def url(self) -> str:
@@ -123,6 +126,8 @@ class Stack:
         for name in ("blobs", "log", "run"):
             (self.data_dir / name).mkdir(exist_ok=True)
         self.settings = self._own_settings()
+        if self._brings_nano:
+            self.settings = self.settings.model_copy(update={"token_engine": NANO})
         self._apply_schema()
         self.supervisor.guardian = Guardian()
         layout = Layout(
@@ -131,6 +136,7 @@ class Stack:
             listener=self._listener.fileno(),
             flower_port=self._flower_port,
             engine=self.settings.engine,
+            token_engine=self.settings.token_engine,
         )
         for program in self._programs(layout):
             self.supervisor.start(program)
@@ -217,6 +223,7 @@ class Stack:
             "host": settings.host,
             "port": str(settings.port),
             "server_url": settings.server_url,
+            "token_engine": settings.token_engine or "",
         }
         named = {environment_name(name): value for name, value in ours.items()}
         # onnxruntime (since 1.29) reports on its use to its maker unless told not to: not from a self-hosted service.
@@ -250,11 +257,17 @@ class Stack:
                 if now > deadline and not readiness.loading:
                     reason = f"{self.url}/readyz did not answer 200 in time. Last answer: {readiness.answer}"
                     self._give_up(readiness.culprit, reason)
-                for name in self.supervisor.refusing(EXIT_UNLOADABLE):
-                    self._give_up(name, "The engine cannot be loaded.")
-                for name in self.supervisor.dying(TOO_MANY_DEATHS):
-                    self._give_up(name, f"{name} dies as soon as it is started.")
+                self._check_programs()
                 self.supervisor.watch(0.1)
+
+    def _check_programs(self) -> None:
+        """Raise StackError for a program that will not run. Nano, which nobody asked for, is no reason to."""
+        for name in self.supervisor.refusing(EXIT_UNLOADABLE):
+            if name != NANO or not self._brings_nano:
+                self._give_up(name, "The engine cannot be loaded.")
+        for name in self.supervisor.dying(TOO_MANY_DEATHS):
+            if name != NANO or not self._brings_nano:
+                self._give_up(name, f"{name} dies as soon as it is started.")
 
     def _give_up(self, name: str, reason: str) -> NoReturn:
         file = self.data_dir / "log" / f"{name}.log"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ocr_tasks.contract import NOTICES
 from ocr_tasks.logs import configure_logs, for_people
 from ocr_tasks.settings import get_settings
 from workers.embedded import EmbeddedServerError
@@ -68,6 +69,8 @@ def run(stack: Stack) -> int:
 
 def _announce(stack: Stack) -> None:
     tell(f"data    {stack.data_dir}\nlogs    {stack.data_dir / 'log'}\nflower  {stack.flower_url}")
+    if (engine := stack.settings.token_engine) is not None:
+        tell(f"vision tokens (compress, decompress)  {NOTICES.get(engine, engine)}")
     with suppress(OSError):  # nobody reads it, which is no reason to stop
         click.echo(f"ready {stack.url}")
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import RowMapping
 
-from ocr_tasks.contract import TERMINAL, Block, Kind, Priority, Status, TaskName, Wire, parse_pages
+from ocr_tasks.contract import NOTICES, TERMINAL, Block, Kind, Priority, Status, TaskName, Wire, parse_pages
 from ocr_tasks.errors import Gone, InvalidOption, NotFound, NotReady, Problem
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.kinds.options import options_of
@@ -30,10 +30,12 @@ class Links(Wire):
 
 
 class JobView(Wire):
-    """A job on the wire."""
+    """A job on the wire. notice: what has to be known of results of its engine."""
 
     id: UUID
     kind: Kind
+    engine: str
+    notice: str | None
     status: Status
     priority: Priority
     batch_id: UUID | None = None
@@ -97,6 +99,8 @@ def job_view(row: RowMapping) -> JobView:
     return JobView(
         id=row["id"],
         kind=row["kind"],
+        engine=row["engine"],
+        notice=NOTICES.get(row["engine"]),
         status=row["status"],
         priority=row["priority"],
         pages=PageCounts(total=row["pages_total"], succeeded=row["pages_succeeded"], failed=row["pages_failed"]),

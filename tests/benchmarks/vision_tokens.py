@@ -33,9 +33,10 @@ from workers.engine.apart_pages import Inbox, PageFiles
 from workers.engine.deepseek.batching import ContinuousBatch, Request
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.decoder import window_of
-from workers.engine.deepseek.families import RESOLUTIONS, Family
-from workers.engine.deepseek.modes import TOKEN_SIDE, layout_of
+from workers.engine.deepseek.families import Family
+from workers.engine.deepseek.modes import layout_of
 from workers.engine.deepseek.pixels import views_of
+from workers.engine.deepseek.resolutions import RESOLUTIONS, TOKEN_SIDE
 from workers.engine.deepseek.scheduler import Limits
 from workers.engine.deepseek.storing import Storing
 from workers.engine.deepseek.vision import encode
@@ -63,7 +64,7 @@ def sizes() -> list[Finding]:
     family = Family.DEEPSEEK_OCR
     return [
         Finding(f"a page of A4 in {mode}, stored as {dtype}", len(pack(page_in(mode, family), dtype)) / KIB, "KiB")
-        for mode in RESOLUTIONS[family]
+        for mode in RESOLUTIONS[family].modes
         for dtype in DTYPES
     ]
 
@@ -112,7 +113,7 @@ def errors() -> list[Finding]:
 
 def page_in(mode: Mode, family: Family) -> VisionTokens:
     """Drawn vision tokens in the shape of an A4 page."""
-    layout = layout_of(A4, mode, family)
+    layout = layout_of(A4, mode, RESOLUTIONS[family])
     count = (layout.side // TOKEN_SIDE) ** 2 + layout.tiles * (layout.tile_side // TOKEN_SIDE) ** 2
     return VisionTokens(
         str(family), "benchmark", mode, layout.side, layout.tile_side, layout.grid, A4, layout.vision_tokens,
@@ -178,7 +179,7 @@ def texts() -> list[Finding]:
 
 def requests_of(checkpoint: Checkpoint) -> list[Request]:
     """Requests to pages of noise, encoded already, with no ban on repetitions."""
-    pages = [views_of(grain((150 + number, 200)), "tiny", checkpoint.family) for number in range(PAGES)]
+    pages = [views_of(grain((150 + number, 200)), "tiny", checkpoint.resolutions) for number in range(PAGES)]
     image = checkpoint.model.config.image_token_id
     words = checkpoint.tokenizer.encode("\nFree OCR.", add_special_tokens=False)
     return [
@@ -189,7 +190,7 @@ def requests_of(checkpoint: Checkpoint) -> list[Request]:
 
 def through(checkpoint: Checkpoint, request: Request, dtype: TokenDtype) -> Request:
     """The same request, to vision tokens out of a container."""
-    storing, layout = Storing(checkpoint), layout_of((150, 200), "tiny", checkpoint.family)
+    storing, layout = Storing(checkpoint), layout_of((150, 200), "tiny", checkpoint.resolutions)
     assert isinstance(request.page, torch.Tensor)
     tokens = storing.stored(request.page.bfloat16(), layout, "tiny", (150, 200))
     page = storing.restored(unpack(pack(tokens, dtype)))

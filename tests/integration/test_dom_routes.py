@@ -298,7 +298,7 @@ def test_what_no_configured_engine_can_do_is_refused_with_what_to_set(
         ("/api/dom/7/decompress", {}),
     ):
         problem = refused(poor.post(path, json=body), 422, "operation_unavailable")
-        assert "OCR_ENGINE is 'rapid', which cannot. Set OCR_ENGINE=deepseek." in problem["detail"]
+        assert "OCR_ENGINE is 'rapid', which cannot. Set OCR_ENGINE=deepseek, or OCR_TOKEN_ENGINE=" in problem["detail"]
     assert poor.post(RENDER, json={"url": URL}).status_code == 202
     assert len(db.all("SELECT id FROM jobs")) == 1
 

@@ -14,7 +14,9 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
+from ocr_tasks.contract import NOTICES
 from ocr_tasks.jobs.database import Database
+from ocr_tasks.jobs.nodes import NodeRow, NodeState, renew_node
 from ocr_tasks.settings import Settings
 from tests.documents import encoded
 from web import create_app
@@ -55,8 +57,9 @@ def test_a_submitted_file_is_accepted_with_the_addresses_to_go_on_with(client: F
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/api/jobs/{job['id']}" == job["links"]["self"]
     assert answer.headers["Retry-After"] == "1"
-    assert set(job) == {"id", "kind", "status", "priority", "batchId", "pages", "createdAt", "startedAt",
-                        "finishedAt", "error", "links"}  # fmt: skip
+    assert set(job) == {"id", "kind", "engine", "notice", "status", "priority", "batchId", "pages", "createdAt",
+                        "startedAt", "finishedAt", "error", "links"}  # fmt: skip
+    assert (job["engine"], job["notice"]) == ("rapid", None)
     assert (job["kind"], job["status"], job["priority"]) == ("ocr", "queued", "bulk")
     assert job["pages"] == {"total": None, "succeeded": 0, "failed": 0}
     assert client.get(job["links"]["self"]).get_json()["id"] == job["id"]
@@ -78,6 +81,21 @@ def test_a_job_is_accepted_while_redis_is_down(settings: Settings) -> None:
         assert answer.status_code == 202
         assert client.get(answer.headers["Location"]).get_json()["status"] == "queued"
         assert "broker" in refused(client.get("/readyz"), 503, "service_unavailable")["detail"]
+
+
+def test_the_engine_of_vision_tokens_is_told_of_and_not_waited_for(settings: Settings, db: Database) -> None:
+    renew_node(db, NodeRow("rapid0@here", "rapid", "1", 1, NodeState.READY))
+    app = create_app(settings.model_copy(update={"token_engine": "nano"}))
+    with app.test_client() as client:
+        for state, told in ((None, "no node serves the engine nano (yet)"), (NodeState.LOADING, "loading"),
+                            (NodeState.READY, "ok")):  # fmt: skip
+            if state is not None:
+                renew_node(db, NodeRow("nano0@here", "nano", "1", 1, state))
+            ready = client.get("/readyz").get_json()
+            assert (ready["status"], ready["checks"]["engine"]) == ("ready", "ok")
+            assert ready["tokenEngine"] == {"name": "nano", "state": told, "notice": NOTICES["nano"]}
+        job = client.post("/api/dom/compress", json={"html": "<p>Hello.</p>"}).get_json()
+        assert (job["engine"], job["notice"]) == ("nano", NOTICES["nano"])
 
 
 def test_without_a_database_a_submit_is_refused_as_unavailable(settings: Settings) -> None:

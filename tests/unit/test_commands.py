@@ -303,6 +303,12 @@ def test_status_shows_a_job_and_names_its_failed_pages(service: Service, run: Ru
     assert (result.exit_code, result.stderr) == (Exit.PAGES_FAILED, "page 2: engine_failed: It failed.\n")
 
 
+def test_a_job_of_a_demonstration_model_says_so_and_is_no_failure(service: Service, run: Run) -> None:
+    notice = "nano: a small demonstration model"
+    told = run("status", service.add(succeeded(1) | {"notice": notice}))
+    assert (told.exit_code, told.stderr) == (Exit.FINE, f"{notice}\n")
+
+
 def test_status_of_a_running_job_is_no_failure(service: Service, run: Run) -> None:
     result = run("status", service.add(running(3, 12)), "--json")
     assert (result.exit_code, json.loads(result.stdout)["pages"]["succeeded"]) == (Exit.FINE, 3)

@@ -146,7 +146,7 @@ def test_the_model_makes_as_many_vision_tokens_as_counted_in_the_order_said(
     family: Family, mode: Mode, loaded: dict[Family, Checkpoint]
 ) -> None:
     """Tiles, whole, separator; a newline after each row of tokens, but for DeepSeek-OCR 2."""
-    layout = layout_of((700, 1300), mode, family)
+    layout = layout_of((700, 1300), mode, loaded[family].resolutions)
     model: Any = loaded[family].model
     cut: dict[str, Any] = {}
     if layout.tiles:

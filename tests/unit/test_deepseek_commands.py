@@ -11,14 +11,15 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from ocr_tasks.contract import Operation, PageResult
+from ocr_tasks.contract import NOTICES, Operation, PageResult
 from ocr_tasks.errors import EngineFailed
 from ocr_tasks.exits import Exit
 from ocr_tasks.settings import Settings, get_settings
 from tests import drawing
-from tests.tiny_checkpoints import write_checkpoint
+from tests.tiny_checkpoints import write_checkpoint, write_nano
 from workers.commands import register
 from workers.engine import PageDone, PageWork, WorkId
+from workers.engine.deepseek import nano
 from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.smoke import TEXT, error_rate, read_sample
 
@@ -73,6 +74,23 @@ def test_a_model_that_is_not_there_says_how_to_get_it(run: Run, words: tuple[str
     result = run(*words, "no/such-model", "--revision", "v2")
     assert result.exit_code == Exit.FAILED
     assert "not on this machine at revision v2. Fetch it first: lightdom-ocr model fetch no/such-model" in result.stderr
+
+
+def test_nano_is_the_model_in_the_package(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nano, "FOLDER", tmp_path / "packaged")
+    missing = run("check", "nano")
+    assert (missing.exit_code, missing.stderr.strip()) == (
+        Exit.FAILED,
+        f"Error: nano: its weights are missing from this installation: {tmp_path / 'packaged'}",
+    )
+    write_nano(tmp_path / "packaged")
+    checked = run("check", "nano").stdout.splitlines()
+    assert checked[0].startswith("nano: deepseek-ocr, ")
+    assert checked[1] == NOTICES["nano"]
+    facts = json.loads(run("info", "nano", "--json").stdout)
+    assert (facts["family"], facts["notice"]) == ("deepseek-ocr", NOTICES["nano"])
+    assert "notice" not in json.loads(run("info", "--json").stdout)
+    assert facts["vision tokens of an A4 page"] == {"tiny": 21, "gundam": 21 + 12 * 9}
 
 
 def test_help_needs_no_torch(run: Run) -> None:

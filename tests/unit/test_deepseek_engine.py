@@ -106,7 +106,7 @@ def expected(checkpoint: Checkpoint, page: PageWork) -> PageResult:
 
     first = reading(None)
     assert first.mode
-    closer = better_mode(first.mode, checkpoint.family) if first.flags else None
+    closer = better_mode(first.mode, checkpoint.resolutions) if first.flags else None
     return better_of(first, reading(closer)) if closer else first
 
 

@@ -16,8 +16,9 @@ from transformers.models.unlimited_ocr.processing_unlimited_ocr import Unlimited
 
 from ocr_tasks.contract import Mode
 from tests.drawing import Style, article, screenshot, table_page, worn
-from workers.engine.deepseek.families import RESOLUTIONS, Family, mode_of
+from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.modes import auto_mode, better_mode, grid_of, layout_of, mode_for_ratio, text_density
+from workers.engine.deepseek.resolutions import RESOLUTIONS
 
 ALL_MODES: tuple[Mode, ...] = ("tiny", "small", "base", "large", "gundam")
 FAMILY, MODE = st.sampled_from(list(Family)), st.sampled_from(ALL_MODES)
@@ -43,7 +44,7 @@ A4 = (1654, 2339)
     ],
 )
 def test_vision_tokens_are_those_of_the_papers(family: Family, mode: Mode, size: tuple[int, int], tokens: int) -> None:
-    assert layout_of(size, mode, family).vision_tokens == tokens
+    assert layout_of(size, mode, RESOLUTIONS[family]).vision_tokens == tokens
 
 
 @given(size=SIZE, tiles=st.sampled_from([(640, 9), (640, 32), (768, 6)]))
@@ -54,7 +55,7 @@ def test_grids_are_those_of_the_library(size: tuple[int, int], tiles: tuple[int,
 
 @given(size=SIZE, mode=MODE, family=FAMILY)
 def test_placeholders_are_as_many_as_the_library_makes(size: tuple[int, int], mode: Mode, family: Family) -> None:
-    layout = layout_of(size, mode, family)
+    layout = layout_of(size, mode, RESOLUTIONS[family])
     kind: Any = DeepseekOcr2Processor if family is Family.DEEPSEEK_OCR2 else UnlimitedOcrProcessor
     processor = object.__new__(kind)  # its constructor wants a tokenizer, of which nothing is needed here
     processor.image_token, processor.patch_size, processor.downsample_ratio = "i", 16, 4
@@ -67,7 +68,7 @@ def test_placeholders_are_as_many_as_the_library_makes(size: tuple[int, int], mo
 
 @given(size=SIZE, mode=MODE)
 def test_placeholders_are_as_many_as_the_published_code_of_v1_makes(size: tuple[int, int], mode: Mode) -> None:
-    layout = layout_of(size, mode, Family.DEEPSEEK_OCR)
+    layout = layout_of(size, mode, RESOLUTIONS[Family.DEEPSEEK_OCR])
     whole, tile, (columns, rows) = layout.side // 64, layout.tile_side // 64, layout.grid
     made = (["i"] * whole + ["newline"]) * whole + ["separator"]
     if columns > 1 or rows > 1:
@@ -77,8 +78,8 @@ def test_placeholders_are_as_many_as_the_published_code_of_v1_makes(size: tuple[
 
 @given(size=SIZE, mode=MODE, family=FAMILY)
 def test_tiles_appear_only_where_they_show_more(size: tuple[int, int], mode: Mode, family: Family) -> None:
-    layout = layout_of(size, mode, family)
-    resolution = RESOLUTIONS[family][mode_of(mode, family)]
+    layout = layout_of(size, mode, RESOLUTIONS[family])
+    resolution = RESOLUTIONS[family].of(mode)
     assert bool(layout.tiles) == (max(size) > resolution.tile_side > 0)
     assert layout.tiles == 0 or 2 <= layout.tiles <= resolution.most_tiles
 
@@ -86,24 +87,25 @@ def test_tiles_appear_only_where_they_show_more(size: tuple[int, int], mode: Mod
 @pytest.mark.parametrize("family", Family)
 def test_better_modes_lead_to_the_best_without_a_standstill(family: Family) -> None:
     def climbed(mode: Mode) -> Iterator[Mode]:
-        following = better_mode(mode, family)
+        following = better_mode(mode, RESOLUTIONS[family])
         while following is not None:
             yield following
-            following = better_mode(following, family)
+            following = better_mode(following, RESOLUTIONS[family])
 
     for mode in ALL_MODES:
-        counts = [layout_of(A4, step, family).vision_tokens for step in (mode, *climbed(mode))]
+        counts = [layout_of(A4, step, RESOLUTIONS[family]).vision_tokens for step in (mode, *climbed(mode))]
         assert counts == sorted(set(counts))
-        assert counts[-1] == layout_of(A4, "gundam", family).vision_tokens
+        assert counts[-1] == layout_of(A4, "gundam", RESOLUTIONS[family]).vision_tokens
 
 
 @given(size=SIZE, family=FAMILY, text_tokens=st.integers(0, 20_000), ratio=st.floats(0.1, 100))
 def test_the_mode_for_a_ratio_comes_closest_to_it_from_below(
     size: tuple[int, int], family: Family, text_tokens: int, ratio: float
 ) -> None:
-    reached = {mode: text_tokens / layout_of(size, mode, family).vision_tokens for mode in RESOLUTIONS[family]}
+    modes = RESOLUTIONS[family]
+    reached = {mode: text_tokens / layout_of(size, mode, modes).vision_tokens for mode in modes.modes}
     below = [found for found in reached.values() if found <= ratio * (1 - 1e-9)]
-    chosen = reached[mode_for_ratio(text_tokens, ratio, size, family)]
+    chosen = reached[mode_for_ratio(text_tokens, ratio, size, modes)]
     assert chosen >= max(below, default=0)
     assert chosen <= ratio * (1 + 1e-9) or chosen == min(reached.values())
 
@@ -120,7 +122,7 @@ def test_the_mode_for_a_ratio_comes_closest_to_it_from_below(
     ],
 )
 def test_a_lower_ratio_asks_for_more_vision_tokens(text_tokens: int, ratio: float, mode: Mode) -> None:
-    assert mode_for_ratio(text_tokens, ratio, A4, Family.DEEPSEEK_OCR) == mode
+    assert mode_for_ratio(text_tokens, ratio, A4, RESOLUTIONS[Family.DEEPSEEK_OCR]) == mode
 
 
 # -- auto ---------------------------------------------
@@ -154,34 +156,37 @@ def test_rules_bars_and_dark_paper_are_not_taken_for_letters() -> None:
 
 @pytest.mark.parametrize("family", Family)
 def test_smaller_letters_ask_for_a_better_mode(family: Family) -> None:
-    modes = list(RESOLUTIONS[family])
-    chosen = [modes.index(auto_mode(article(random.Random(2), Style(size_pt=pt)).image, family)) for pt in (24, 11, 6)]
+    modes = list(RESOLUTIONS[family].modes)
+    chosen = [
+        modes.index(auto_mode(article(random.Random(2), Style(size_pt=pt)).image, RESOLUTIONS[family]))
+        for pt in (24, 11, 6)
+    ]
     assert chosen == sorted(chosen)
     assert (chosen[0], chosen[-1]) == (0, len(modes) - 1)
 
 
 def test_an_ordinary_page_is_read_in_base() -> None:
-    assert auto_mode(article(random.Random(3), Style(size_pt=11)).image, Family.DEEPSEEK_OCR) == "base"
+    assert auto_mode(article(random.Random(3), Style(size_pt=11)).image, RESOLUTIONS[Family.DEEPSEEK_OCR]) == "base"
 
 
 def test_more_text_than_tokens_can_hold_asks_for_a_better_mode() -> None:
     page = article(random.Random(3), Style(size_pt=24)).image
-    assert auto_mode(page, Family.DEEPSEEK_OCR) == "tiny"
-    assert auto_mode(page, Family.DEEPSEEK_OCR, most_ratio=1) == "base"
+    assert auto_mode(page, RESOLUTIONS[Family.DEEPSEEK_OCR]) == "tiny"
+    assert auto_mode(page, RESOLUTIONS[Family.DEEPSEEK_OCR], most_ratio=1) == "base"
 
 
 @pytest.mark.parametrize("image", [Image.new("RGB", A4, "white"), Image.new("L", (1, 1)), Image.new("L", (3000, 1), 9)])
 def test_an_empty_page_is_read_in_the_smallest_mode(image: Image.Image) -> None:
-    assert auto_mode(image, Family.DEEPSEEK_OCR) == "tiny"
+    assert auto_mode(image, RESOLUTIONS[Family.DEEPSEEK_OCR]) == "tiny"
 
 
 def test_no_mode_is_asked_to_show_more_than_a_page_has() -> None:
     page = article(random.Random(2), Style(size_pt=6)).image.crop((0, 0, 500, 400))
-    assert auto_mode(page, Family.DEEPSEEK_OCR) == "tiny"
+    assert auto_mode(page, RESOLUTIONS[Family.DEEPSEEK_OCR]) == "tiny"
 
 
 @settings(max_examples=30, deadline=None)
 @given(size=st.tuples(st.integers(1, 400), st.integers(1, 400)), seed=st.integers(0, 9))
 def test_any_picture_has_a_mode(size: tuple[int, int], seed: int) -> None:
     noise = Image.frombytes("L", size, random.Random(seed).randbytes(size[0] * size[1]))
-    assert auto_mode(noise, Family.DEEPSEEK_OCR2) in RESOLUTIONS[Family.DEEPSEEK_OCR2]
+    assert auto_mode(noise, RESOLUTIONS[Family.DEEPSEEK_OCR2]) in RESOLUTIONS[Family.DEEPSEEK_OCR2].modes

@@ -18,9 +18,10 @@ from PIL import Image, ImageOps
 from transformers.models.deepseek_ocr2.image_processing_pil_deepseek_ocr2 import DeepseekOcr2ImageProcessorPil
 
 from ocr_tasks.contract import Mode
-from workers.engine.deepseek.families import RESOLUTIONS, Family
+from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.modes import layout_of
 from workers.engine.deepseek.pixels import Views, fitted, views_of
+from workers.engine.deepseek.resolutions import RESOLUTIONS
 
 FEW = [(1, 90), (333, 500), (1240, 1754), (1025, 7)]
 SIZES = [*FEW, (1, 1), (640, 640), (641, 639), (769, 300), (150, 2000)]
@@ -53,28 +54,28 @@ def assert_equal_to_the_library(views: Views, image: Image.Image, **changes: Any
 @pytest.mark.parametrize("size", SIZES)
 def test_views_of_deepseek_ocr_2_are_those_of_the_library(size: tuple[int, int]) -> None:
     image = noise(size)
-    assert_equal_to_the_library(views_of(image, "gundam", Family.DEEPSEEK_OCR2), image)
+    assert_equal_to_the_library(views_of(image, "gundam", RESOLUTIONS[Family.DEEPSEEK_OCR2]), image)
 
 
 @pytest.mark.parametrize("size", FEW)
 @pytest.mark.parametrize("mode", ["small", "base"])
 def test_single_views_of_deepseek_ocr_2_are_those_of_the_library(size: tuple[int, int], mode: Mode) -> None:
     image = noise(size)
-    views = views_of(image, mode, Family.DEEPSEEK_OCR2)
+    views = views_of(image, mode, RESOLUTIONS[Family.DEEPSEEK_OCR2])
     assert_equal_to_the_library(views, image, crop_to_patches=False, tile_size=views.layout.side)
 
 
 @pytest.mark.parametrize("size", FEW)
 def test_views_of_unlimited_ocr_follow_the_rules_of_the_library(size: tuple[int, int]) -> None:
     image = noise(size)
-    gundam = views_of(image, "gundam", Family.UNLIMITED_OCR)
+    gundam = views_of(image, "gundam", RESOLUTIONS[Family.UNLIMITED_OCR])
     assert_equal_to_the_library(gundam, image, tile_size=640, max_patches=32)
 
 
 @pytest.mark.parametrize(("mode", "size"), [*[("base", size) for size in SIZES], ("large", FEW[1]), ("gundam", FEW[1])])
 def test_whole_pages_of_v1_are_padded_as_imageops_does(mode: Mode, size: tuple[int, int]) -> None:
     image = noise(size)
-    views = views_of(image, mode, Family.DEEPSEEK_OCR)
+    views = views_of(image, mode, RESOLUTIONS[Family.DEEPSEEK_OCR])
     side = views.layout.side
     padded = ImageOps.pad(image, (side, side), color=(127, 127, 127))
     assert torch.equal(levels(views.page)[0].permute(1, 2, 0), torch.from_numpy(numpy.array(padded)))
@@ -85,13 +86,13 @@ def test_whole_pages_of_v1_are_padded_as_imageops_does(mode: Mode, size: tuple[i
 def test_small_modes_squash_the_page(family: Family, mode: Mode, side: int) -> None:
     image = noise((333, 500))
     squashed = torch.from_numpy(numpy.array(image.resize((side, side))))
-    assert torch.equal(levels(views_of(image, mode, family).page)[0].permute(1, 2, 0), squashed)
+    assert torch.equal(levels(views_of(image, mode, RESOLUTIONS[family]).page)[0].permute(1, 2, 0), squashed)
 
 
 @pytest.mark.parametrize("size", [(641, 639), (1240, 1754)])
 def test_tiles_of_v1_are_cut_as_the_library_cuts(size: tuple[int, int]) -> None:
     image = noise(size)
-    views = views_of(image, "gundam", Family.DEEPSEEK_OCR)
+    views = views_of(image, "gundam", RESOLUTIONS[Family.DEEPSEEK_OCR])
     made = DeepseekOcr2ImageProcessorPil(tile_size=640, max_patches=9)(images=image, return_tensors="pt")
     assert views.tiles is not None
     assert_equal(views.tiles, made["pixel_values_local"].reshape(views.tiles.shape))
@@ -101,7 +102,7 @@ def test_tiles_come_row_by_row() -> None:
     sheet = Image.new("RGB", (1280, 1920))
     for at in range(6):
         sheet.paste((at * 40, 0, 0), (at % 2 * 640, at // 2 * 640, at % 2 * 640 + 640, at // 2 * 640 + 640))
-    views = views_of(sheet, "gundam", Family.DEEPSEEK_OCR)
+    views = views_of(sheet, "gundam", RESOLUTIONS[Family.DEEPSEEK_OCR])
     assert views.tiles is not None
     assert views.layout.grid == (2, 3)
     assert levels(views.tiles)[:, 0, 320, 320].tolist() == [at * 40 for at in range(6)]
@@ -111,7 +112,7 @@ def test_tiles_come_row_by_row() -> None:
 @pytest.mark.parametrize("mode", ["small", "gundam"])
 def test_grey_pages_give_what_they_give_in_colour(family: Family, mode: Mode) -> None:
     grey = noise((900, 700), "L")
-    views, coloured = (views_of(image, mode, family) for image in (grey, grey.convert("RGB")))
+    views, coloured = (views_of(image, mode, RESOLUTIONS[family]) for image in (grey, grey.convert("RGB")))
     assert torch.equal(views.page, coloured.page)
     assert (views.tiles is None) == (coloured.tiles is None)
     if views.tiles is not None and coloured.tiles is not None:
@@ -120,7 +121,7 @@ def test_grey_pages_give_what_they_give_in_colour(family: Family, mode: Mode) ->
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "CMYK", "I;16"])
 def test_pages_of_any_kind_have_views(mode: str) -> None:
-    views = views_of(Image.new(mode, (70, 50)), "tiny", Family.DEEPSEEK_OCR)
+    views = views_of(Image.new(mode, (70, 50)), "tiny", RESOLUTIONS[Family.DEEPSEEK_OCR])
     assert (tuple(views.page.shape), views.page.dtype) == ((1, 3, 512, 512), torch.float32)
 
 
@@ -131,9 +132,9 @@ def test_pages_of_any_kind_have_views(mode: str) -> None:
     data=st.data(),
 )
 def test_views_have_the_shapes_that_their_layout_says(size: tuple[int, int], family: Family, data: Any) -> None:
-    mode = data.draw(st.sampled_from(list(RESOLUTIONS[family])))
-    views = views_of(Image.new("L", size, 200), mode, family)
-    layout = layout_of(size, mode, family)
+    mode = data.draw(st.sampled_from(list(RESOLUTIONS[family].modes)))
+    views = views_of(Image.new("L", size, 200), mode, RESOLUTIONS[family])
+    layout = layout_of(size, mode, RESOLUTIONS[family])
     assert views.layout == layout
     assert tuple(views.page.shape) == (1, 3, layout.side, layout.side)
     tiles = None if views.tiles is None else tuple(views.tiles.shape)
@@ -145,4 +146,4 @@ def test_views_have_the_shapes_that_their_layout_says(size: tuple[int, int], fam
 def test_a_page_as_thin_as_a_hair_keeps_a_pixel(family: Family) -> None:
     assert fitted((1, 5000), 1024, family) == (1, 1024)
     assert fitted((5000, 1), 1024, family) == (1024, 1)
-    assert views_of(Image.new("RGB", (1, 5000)), "base", family).page.min() == -1
+    assert views_of(Image.new("RGB", (1, 5000)), "base", RESOLUTIONS[family]).page.min() == -1

@@ -192,7 +192,7 @@ def test_pages_that_are_only_encoded_share_a_batch_with_pages_that_are_read(chec
         assert (result.text, result.markdown, result.flags, result.text_tokens) == ("", "", (), None)
         assert (result.mode, result.vision_tokens) == (tokens.mode, tokens.vision_tokens)
         assert page.options.mode in (tokens.mode, "auto")
-        layout = layout_of(image.size, tokens.mode, checkpoint.family)
+        layout = layout_of(image.size, tokens.mode, checkpoint.resolutions)
         assert (tokens.side, tokens.tile_side, tokens.grid) == (layout.side, layout.tile_side, layout.grid)
         assert tokens.vision_tokens == layout.vision_tokens
         assert tokens.page_size == image.size
@@ -220,7 +220,7 @@ def test_rows_stand_where_the_model_puts_them(any_checkpoint: Checkpoint, direct
 
     page = PAGES[2][0]
     tokens = tokens_of(direct[WorkId(UUID(int=2), 1, 1)])
-    views = views_of(page, tokens.mode, any_checkpoint.family)
+    views = views_of(page, tokens.mode, any_checkpoint.resolutions)
     torch.testing.assert_close(
         Storing(any_checkpoint).restored(tokens), encode(any_checkpoint, [views])[0].float(), rtol=1e-2, atol=1e-2
     )

@@ -91,6 +91,24 @@ def test_up_runs_a_pool_for_deepseek_and_one_node_for_the_others(engine: str, wo
     assert started[0][-2:] == ["worker", worker]
 
 
+def test_an_engine_of_vision_tokens_has_a_node_beside_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, str]] = []
+
+    def spawn(argv: list[str], *, env: dict[str, str], **_: object) -> None:
+        started.append((argv[-1], env["OCR_ENGINE"]))
+
+    monkeypatch.setattr("workers.supervisor.spawn", spawn)
+    for tokens, expected in (("nano", ("engine", "nano")), ("deepseek", ("gpu", "deepseek"))):
+        started.clear()
+        layout = Layout(Path("/nowhere"), {"OCR_ENGINE": "rapid"}, 3, 5555, engine="rapid", token_engine=tokens)
+        programs = {program.name: program for program in service_programs(layout)}
+        for name in ("engine", tokens):
+            programs[name].spawn()
+        assert started == [("engine", "rapid"), expected]
+    layout = Layout(Path("/nowhere"), {}, 3, 5555, engine="nano", token_engine="nano")
+    assert "nano" not in {program.name for program in service_programs(layout)}
+
+
 # -- waiting until it is ready ---------------------------------------------
 
 PROBLEM = '{"checks": {"database": "ok", "broker": "ok", "engine": "%s"}}'
@@ -154,6 +172,22 @@ def test_an_engine_that_cannot_be_loaded_ends_the_waiting_with_its_log(serving: 
     stack.supervisor.start(Program.command("engine", [sys.executable, "-c", code], log=log))
     with pytest.raises(StackError, match=r"The engine cannot be loaded\.[\s\S]*no such checkpoint"):
         stack._wait_until_ready(deadline=float("inf"))
+    stack.supervisor.stop()
+
+
+def test_nano_that_nobody_asked_for_may_fail(serving: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.stack.offers_nano", lambda _: True)
+    stack, _ = serving(LOADING)
+    quick = [sys.executable, "-S", "-c", f"raise SystemExit({EXIT_UNLOADABLE})"]
+    stack.supervisor.start(Program.command("nano", quick, log=tmp_path / "nano.log"))
+    while not stack.supervisor.refusing(EXIT_UNLOADABLE):
+        stack.supervisor.watch(0.1)
+    stack._check_programs()
+    stack._brings_nano = False
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "nano.log").touch()
+    with pytest.raises(StackError, match=r"The engine cannot be loaded\."):
+        stack._check_programs()
     stack.supervisor.stop()
 
 

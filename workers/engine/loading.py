@@ -18,6 +18,10 @@ def load_engine(settings: Settings) -> Engine:
 
         # In its own process: see there what the node's threads would cost its loop.
         return ApartEngine(settings, "workers.engine.deepseek.engine:load_deepseek")
+    if settings.engine == "nano":
+        from workers.engine.deepseek.engine import load_nano
+
+        return load_nano(settings)
     if settings.engine == "endpoint":
         from workers.engine.endpoint import EndpointEngine
 

@@ -18,24 +18,35 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils import logging as library_logging
 
+from workers.engine.deepseek import nano
 from workers.engine.deepseek.configs import class_of, config_of
 from workers.engine.deepseek.families import CheckpointError, Family, family_of
 from workers.engine.deepseek.hub import locate
+from workers.engine.deepseek.resolutions import FILE as PREPROCESSOR
+from workers.engine.deepseek.resolutions import RESOLUTIONS, Resolutions, resolutions_of
 from workers.engine.deepseek.weights import Tensors, content_hash, listed, read_json, read_tensors
 
 IMAGE = "<image>"
+GENERATION = "generation_config.json"
 # Published, and of no use to the native classes: CLIP gets its patches from SAM; position_ids are 0, 1, 2 ...
 UNUSED = re.compile(r"(^|\.)embeddings\.(patch_embedding\.weight|position_ids)$")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that is ready to run. `revision` differs when the checkpoint's content does, wherever it lies."""
+    """A model that is ready to run. `revision` differs when the checkpoint's content does, wherever it lies.
 
+    name: what vision tokens are said to be of; bans_repeats: whether its family's n-gram ban keeps it from going round
+    in circles.
+    """
+
+    name: str
     family: Family
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     revision: str
+    resolutions: Resolutions
+    bans_repeats: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,12 @@ class Examined:
     tokenizer: PreTrainedTokenizerFast
     tensors: Tensors
     revision: str
+    resolutions: Resolutions
+    bans_repeats: bool
+
+    @property
+    def name(self) -> str:
+        return nano.NANO if self.folder == nano.FOLDER else str(self.family)
 
 
 def load_checkpoint(
@@ -77,7 +94,15 @@ def load_checkpoint(
     )
     if left := [f"{name}: {sorted(map(str, keys))[:5]}" for name, keys in info.items() if keys]:
         raise CheckpointError("\n".join(f"the library reports {line}" for line in left))
-    return Checkpoint(found.family, model.eval().to(device), found.tokenizer, found.revision)
+    return Checkpoint(
+        found.name,
+        found.family,
+        model.eval().to(device),
+        found.tokenizer,
+        found.revision,
+        found.resolutions,
+        found.bans_repeats,
+    )
 
 
 def examine(folder: Path) -> Examined:
@@ -99,13 +124,18 @@ def examine(folder: Path) -> Examined:
     tokenizer = found(load_tokenizer, folder)
     tensors = found(read_tensors, folder)
     image = found(_image_token, tokenizer)
+    resolutions = found(resolutions_of, folder, family)
+    bans_repeats = found(_bans_repeats, folder)
     config = found(config_of, raw, family, tensors, image)
     if config is not None:
         problems += _mistakes(tensors, expected_shapes(config, family, tensors))
         problems += _misfits(config, tokenizer)
     if problems:
         raise CheckpointError("\n".join(problems))
-    return Examined(folder, family, config, tokenizer, tensors, content_hash(folder, tensors))
+    # Only those that change what is read: the revision of published checkpoints stays what it was without them.
+    deciding = [PREPROCESSOR] * (resolutions != RESOLUTIONS[family]) + [GENERATION] * (not bans_repeats)
+    revision = content_hash(folder, tensors, deciding)
+    return Examined(folder, family, config, tokenizer, tensors, revision, resolutions, bans_repeats)
 
 
 def expected_shapes(config: PreTrainedConfig, family: Family, tensors: Tensors) -> dict[str, tuple[int, ...]]:
@@ -146,6 +176,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         return PreTrainedTokenizerFast(tokenizer_file=str(path), clean_up_tokenization_spaces=False, **special)
     except Exception as error:  # noqa: BLE001  # the library raises nothing more special
         raise CheckpointError(f"tokenizer.json: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _bans_repeats(folder: Path) -> bool:
+    """Not where generation_config.json says `no_repeat_ngram_size: 0`, as text tokens of single letters need it.
+
+    Any other size changes nothing: the family's own ban is what its answers were measured with. Raises CheckpointError.
+    """
+    said = read_json(folder / GENERATION) if (folder / GENERATION).exists() else {}
+    return said.get("no_repeat_ngram_size") != 0
 
 
 def _text_of(token: Any) -> str | None:

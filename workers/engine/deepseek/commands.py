@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
+from ocr_tasks.contract import NOTICES
 from ocr_tasks.errors import OcrError
 from ocr_tasks.exits import Exit
 from ocr_tasks.outputs import emit, emit_facts, emit_json, say
 from ocr_tasks.settings import Settings, get_settings
-from workers.engine.deepseek.families import RESOLUTIONS, CheckpointError
+from workers.engine.deepseek.families import CheckpointError
 
 if TYPE_CHECKING:
     from workers.engine.deepseek.checkpoint import Examined
@@ -78,13 +79,15 @@ def fetch(settings: Settings) -> Exit:
 @click.option("--smoke", is_flag=True, help="Load it and read a page, too; prints the character error rate.")
 @with_checkpoint
 def check(settings: Settings, smoke: bool) -> Exit:
-    """Check that MODEL, a folder or fetched hub id, is whole and fits its model.
+    """Check that MODEL, a folder, a fetched hub id or nano, is whole and fits its model.
 
     Reads no weights: config, tokenizer, the files' headers and sizes, and every tensor's name and shape. With --smoke,
     ends with 1 as well when more than one character in ten is read wrong.
     """
     found = _examine(settings)
     emit(f"{settings.model_path}: {found.family}, {len(found.tensors)} tensors, whole; revision {found.revision}")
+    if found.name in NOTICES:
+        emit(NOTICES[found.name])
     return _smoke(settings) if smoke else Exit.FINE
 
 
@@ -109,7 +112,7 @@ def _smoke(settings: Settings) -> Exit:
 @click.option("--json", "as_json", is_flag=True, help="The same as a JSON object.")
 @with_checkpoint
 def info(settings: Settings, as_json: bool) -> Exit:
-    """Show what MODEL, a folder or fetched hub id, is."""
+    """Show what MODEL, a folder, a fetched hub id or nano, is."""
     facts = _facts(_examine(settings))
     if as_json:
         emit_json(facts)
@@ -131,6 +134,7 @@ def _facts(found: Examined) -> dict[str, Any]:
     text: Any = found.config.text_config
     files = {tensor.file for tensor in found.tensors.values()}
     return {
+        **({"notice": NOTICES[found.name]} if found.name in NOTICES else {}),
         "family": str(found.family),
         "folder": str(found.folder),
         "revision": found.revision,
@@ -143,7 +147,7 @@ def _facts(found: Examined) -> dict[str, Any]:
         "vocabulary": text.vocab_size,
         "context": text.max_position_embeddings,
         "vision tokens of an A4 page": {
-            mode: layout_of(MODES_SHOWN_FOR, mode, found.family).vision_tokens for mode in RESOLUTIONS[found.family]
+            mode: layout_of(MODES_SHOWN_FOR, mode, found.resolutions).vision_tokens for mode in found.resolutions.modes
         },
     }
 

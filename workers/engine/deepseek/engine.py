@@ -24,6 +24,7 @@ from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.limits import limits_for, pages_held
 from workers.engine.deepseek.memory import free_device, is_out_of_memory
 from workers.engine.deepseek.modes import ViewLayout, better_mode
+from workers.engine.deepseek.nano import NANO
 from workers.engine.deepseek.preparing import Prepared, Preparer
 from workers.engine.deepseek.readings import Reading, better_reading
 from workers.engine.deepseek.scheduler import Limits
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 ENGINE_VERSION = 2  # raise it with every change that makes pages come out differently
 PREPARERS = 2  # threads that cut pages into views
 IDLE_WAIT_S = 0.5
+NANO_SLOTS, NANO_THREADS = 8, 1
 READ, ENCODE, DECODE = Operation.READ, Operation.ENCODE, Operation.DECODE
 
 
@@ -65,15 +67,15 @@ class DeepSeekEngine:
     the text that reading the page gives in their mode.
     """
 
-    name = "deepseek"
     operations = frozenset({READ, ENCODE, DECODE})
 
-    def __init__(self, checkpoint: Checkpoint, limits: Limits) -> None:
+    def __init__(self, checkpoint: Checkpoint, limits: Limits, name: str = "deepseek") -> None:
+        self.name = name
         self.checkpoint = checkpoint
         self.capacity = pages_held(limits.slots)
         library = f"transformers-{version('transformers')}"
         versions = f"engine-{ENGINE_VERSION}+answers-{ANSWERS_VERSION}"
-        self.revision = f"{checkpoint.family}@{checkpoint.revision}+{library}+{versions}"
+        self.revision = f"{checkpoint.name}@{checkpoint.revision}+{library}+{versions}"
         self._limits = limits
         self._pages: dict[WorkId, Page] = {}
         self._batch: ContinuousBatch | None = ContinuousBatch(checkpoint, limits)
@@ -179,7 +181,7 @@ class DeepSeekEngine:
     def _reads_again(self, page: Page, reading: Reading) -> bool:
         """Whether a flagged reading is done once more, in the next better mode if there is one."""
         result = reading.result
-        next_mode = better_mode(result.mode, self.checkpoint.family) if result.flags and result.mode else None
+        next_mode = better_mode(result.mode, self.checkpoint.resolutions) if result.flags and result.mode else None
         if next_mode is None:
             return False
         log.info("page_read_again", flags=result.flags, mode=result.mode, next_mode=next_mode)
@@ -241,10 +243,23 @@ class DeepSeekEngine:
 def load_deepseek(settings: Settings) -> DeepSeekEngine:
     """The engine for DEEPSEEK_OCR_MODEL_PATH, on the first CUDA device where one may be used; it has read a page."""
     device = "cuda" if settings.gpu_enabled and torch.cuda.is_available() else "cpu"
+    return _loaded(settings, "deepseek", settings.model_path, settings.model_revision, device)
+
+
+def load_nano(settings: Settings) -> DeepSeekEngine:
+    """The engine for the demonstration model that comes with the package; it has read a page.
+
+    It makes do with little of the CPU, beside whatever else this machine is for.
+    """
+    modest = {"batch_size": min(settings.batch_size, NANO_SLOTS), "cpu_threads": settings.cpu_threads or NANO_THREADS}
+    return _loaded(settings.model_copy(update=modest), NANO, NANO, None, "cpu")
+
+
+def _loaded(settings: Settings, name: str, model: str, revision: str | None, device: str) -> DeepSeekEngine:
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
-    checkpoint = load_checkpoint(settings.model_path, revision=settings.model_revision, device=device)
-    engine = DeepSeekEngine(checkpoint, limits_for(checkpoint.model, most_slots=settings.batch_size))
+    checkpoint = load_checkpoint(model, revision=revision, device=device)
+    engine = DeepSeekEngine(checkpoint, limits_for(checkpoint.model, most_slots=settings.batch_size), name)
     engine.warm_up()
     log.info("engine_loaded", revision=engine.revision, device=device, capacity=engine.capacity)
     return engine

@@ -1,13 +1,10 @@
-"""The families of checkpoints that are served alike, how one is told by its config, and the modes each has."""
+"""The families of checkpoints that are served alike, how one is told by its config, and the commits that are known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-
-from ocr_tasks.contract import Mode
 
 
 class CheckpointError(Exception):
@@ -63,32 +60,3 @@ def family_of(config: Mapping[str, Any]) -> Family:
         f"config.json: model_type {config.get('model_type')!r} with architectures {config.get('architectures')!r} "
         f"is none of {', '.join(NATIVE_TYPES)} and {', '.join(ARCHITECTURES)}"
     )
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """What a mode shows the model of a page: all of it, `side` pixels square, and up to `most_tiles` of `tile_side`."""
-
-    side: int
-    tile_side: int = 0
-    most_tiles: int = 0
-
-
-SMALLER: dict[Mode, Resolution] = {
-    "tiny": Resolution(512),
-    "small": Resolution(640),
-    "base": Resolution(1024),
-    "large": Resolution(1280),
-}
-# In the order in which they get better. DeepSeek-OCR 2 has queries for views of 768 and 1024 pixels and no others.
-RESOLUTIONS: dict[Family, dict[Mode, Resolution]] = {
-    Family.DEEPSEEK_OCR: {**SMALLER, "gundam": Resolution(1024, 640, 9)},
-    Family.UNLIMITED_OCR: {**SMALLER, "gundam": Resolution(1024, 640, 32)},
-    Family.DEEPSEEK_OCR2: {"small": Resolution(768), "base": Resolution(1024), "gundam": Resolution(1024, 768, 6)},
-}
-STANDINS: dict[Mode, Mode] = {"tiny": "small", "large": "gundam"}
-
-
-def mode_of(mode: Mode, family: Family) -> Mode:
-    """The mode in which a family reads when it is asked for `mode`: that, or the next better one it has."""
-    return mode if mode in RESOLUTIONS[family] else STANDINS[mode]

@@ -18,11 +18,13 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import http_get, repo_folder_name
 
+from workers.engine.deepseek import nano
 from workers.engine.deepseek.families import PINNED, CheckpointError
 
 FILES = [
     "config.json",
     "generation_config.json",
+    "preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "model.safetensors.index.json",
@@ -35,15 +37,21 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def locate(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of a checkpoint: `name` itself, or the snapshot that a fetched hub id has at a revision.
+    """The folder of a checkpoint: `name` itself, the packaged `nano`, or a fetched hub id's snapshot at a revision.
 
-    Raises CheckpointError when neither is there; never asks the network.
+    Raises CheckpointError when none is there; never asks the network.
     """
+    if str(name) == nano.NANO:
+        if not nano.has_weights():
+            raise CheckpointError(f"nano: its weights are missing from this installation: {nano.FOLDER}")
+        return nano.FOLDER
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if not is_hub_id(str(name)):
-        raise CheckpointError(f"{name}: there is no such folder, and it is no hub id like deepseek-ai/DeepSeek-OCR")
+        raise CheckpointError(
+            f"{name}: there is no such folder, and it is no hub id like deepseek-ai/DeepSeek-OCR, nor nano"
+        )
     wanted = revision or PINNED.get(str(name), "main")
     try:
         return Path(snapshot_download(str(name), revision=wanted, local_files_only=True))

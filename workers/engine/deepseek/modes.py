@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ocr_tasks.contract import Mode
-from workers.engine.deepseek.families import RESOLUTIONS, Family, Resolution, mode_of
-
-TOKEN_SIDE = 64
-"""Pixels of a view along the side of one vision token: patches of 16, compressed 4 to 1 in both directions."""
+from workers.engine.deepseek.families import Family
+from workers.engine.deepseek.resolutions import TOKEN_SIDE, Resolution, Resolutions
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,12 @@ class ViewLayout:
         return self.grid[0] * self.grid[1]
 
 
-def layout_of(size: tuple[int, int], mode: Mode, family: Family) -> ViewLayout:
+def layout_of(size: tuple[int, int], mode: Mode, resolutions: Resolutions) -> ViewLayout:
     """How a page of (width, height) pixels is cut in a mode.
 
-    A mode that the family lacks means the one that stands for it (`mode_of`).
+    A mode that the checkpoint lacks means the one that stands for it (`mode_of`).
     """
-    resolution = RESOLUTIONS[family][mode_of(mode, family)]
+    resolution, family = resolutions.of(mode), resolutions.family
     if max(size) <= resolution.tile_side or not resolution.most_tiles:
         return ViewLayout(resolution.side, 0, (0, 0), _tokens(resolution, (0, 0), family))
     grid = grid_of(size, resolution.tile_side, resolution.most_tiles)
@@ -83,20 +81,20 @@ def _grids(most: int) -> list[tuple[int, int]]:
     return sorted(grids, key=lambda grid: grid[0] * grid[1])
 
 
-def better_mode(mode: Mode, family: Family) -> Mode | None:
-    """The next better mode of a family, None when `mode` is the best."""
-    modes = list(RESOLUTIONS[family])
-    following = modes[modes.index(mode_of(mode, family)) + 1 :]
+def better_mode(mode: Mode, resolutions: Resolutions) -> Mode | None:
+    """The next better mode of a checkpoint, None when `mode` is the best."""
+    modes = list(resolutions.modes)
+    following = modes[modes.index(resolutions.mode_of(mode)) + 1 :]
     return following[0] if following else None
 
 
-def mode_for_ratio(text_tokens: float, ratio: float, size: tuple[int, int], family: Family) -> Mode:
+def mode_for_ratio(text_tokens: float, ratio: float, size: tuple[int, int], resolutions: Resolutions) -> Mode:
     """The mode that comes closest to a compression ratio (text tokens / vision tokens) without going above it.
 
     That is the one with the fewest vision tokens that are still enough for a page of (width, height) pixels with so
     many text tokens; where even the most are too few, the one with the most.
     """
-    counts = {mode: layout_of(size, mode, family).vision_tokens for mode in RESOLUTIONS[family]}
+    counts = {mode: layout_of(size, mode, resolutions).vision_tokens for mode in resolutions.modes}
     enough = {mode: count for mode, count in counts.items() if text_tokens <= ratio * count}
     return min(enough, key=lambda mode: counts[mode]) if enough else max(counts, key=lambda mode: counts[mode])
 
@@ -105,7 +103,7 @@ def mode_for_ratio(text_tokens: float, ratio: float, size: tuple[int, int], fami
 
 LEAST_LETTER_PX = 5.0  # height of an x: below this, letters run into each other
 MOST_RATIO = 10.0  # text tokens a vision token can hold: the paper (arXiv 2510.18234) finds 96-97 % right there
-LETTERS_A_TOKEN = 4.0
+LETTERS_A_TOKEN = 4.0  # of the published tokenizers
 LEAST_CONTRAST = 32  # grey levels between paper and ink; grain and JPEG stay below
 LETTERS_OF_PAGE = 12  # at least: what is longer than this part of a page is a rule, a bar or a picture
 CELLS = 12  # a page is looked at in so many columns and rows of cells
@@ -119,26 +117,31 @@ class TextDensity(NamedTuple):
     text_tokens: float
 
 
-def auto_mode(image: Image.Image, family: Family, *, most_ratio: float = MOST_RATIO) -> Mode:
+def auto_mode(
+    image: Image.Image,
+    resolutions: Resolutions,
+    *,
+    letters_a_token: float = LETTERS_A_TOKEN,
+    most_ratio: float = MOST_RATIO,
+) -> Mode:
     """The smallest mode in which a page can be read.
 
     That is one whose view keeps letters at least LEAST_LETTER_PX high (or loses no pixel of the page) and that has a
     vision token for every `most_ratio` text tokens. Where there is none, the best mode.
     """
-    found = text_density(image)
-    modes = RESOLUTIONS[family]
-    for mode, resolution in modes.items():
-        layout = layout_of(image.size, mode, family)
+    found = text_density(image, letters_a_token)
+    for mode, resolution in resolutions.modes.items():
+        layout = layout_of(image.size, mode, resolutions)
         scale = resolution.side / max(image.size)
         if layout.tiles:
             scale = max(scale, layout.grid[0] * layout.tile_side / image.width)
         legible = scale >= 1 or found.letter_px * scale >= LEAST_LETTER_PX
         if legible and found.text_tokens <= most_ratio * layout.vision_tokens:
             return mode
-    return list(modes)[-1]
+    return list(resolutions.modes)[-1]
 
 
-def text_density(image: Image.Image) -> TextDensity:
+def text_density(image: Image.Image, letters_a_token: float = LETTERS_A_TOKEN) -> TextDensity:
     """Estimate from a page's ink, taking for text whatever is not too long for it.
 
     Four fifths of the ink of letters lie in vertical runs of up to the height of an x, whatever the font: stems make
@@ -156,7 +159,7 @@ def text_density(image: Image.Image) -> TextDensity:
     column, row = numpy.divmod(starts, height + 1)
     letter_px = _letter_height((column * CELLS // width) * CELLS + row * CELLS // height, ends - starts)
     strokes = int(numpy.count_nonzero(ink[:, 1:] & ~ink[:, :-1]))
-    return TextDensity(letter_px, strokes / (STROKES_OF_LETTER * letter_px) / LETTERS_A_TOKEN)
+    return TextDensity(letter_px, strokes / (STROKES_OF_LETTER * letter_px) / letters_a_token)
 
 
 def _letter_height(cells: NDArray[numpy.int64], runs: NDArray[numpy.int64]) -> float:

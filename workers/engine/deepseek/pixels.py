@@ -16,9 +16,9 @@ from torch import Tensor
 from ocr_tasks.contract import Mode
 from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.modes import ViewLayout, layout_of
+from workers.engine.deepseek.resolutions import Resolutions
 
 PAPER = 127  # grey of what is added beside a page
-LARGEST_SQUASHED = 640  # views up to this side show the page squashed into a square; larger ones add paper
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Views:
     layout: ViewLayout
 
 
-def views_of(image: Image.Image, mode: Mode, family: Family) -> Views:
-    """Cut a page (any Pillow mode; what is transparent loses that) as a family takes it in a mode."""
-    layout = layout_of(image.size, mode, family)
+def views_of(image: Image.Image, mode: Mode, resolutions: Resolutions) -> Views:
+    """Cut a page (any Pillow mode; what is transparent loses that) as a checkpoint takes it in a mode."""
+    layout = layout_of(image.size, mode, resolutions)
     # A grey page gives three equal channels in any case: resize one.
     page = image if image.mode == "L" else image.convert("RGB")
     tiles = _tiles(page, layout) if layout.tiles else None
-    # `grid` says nothing of the mode: a page too small for tiles is still padded in `gundam`.
-    squashed = family is not Family.DEEPSEEK_OCR2 and layout.side <= LARGEST_SQUASHED
-    whole = _resized(page, (layout.side, layout.side)) if squashed else _padded(page, layout.side, family)
+    square = (layout.side, layout.side)
+    squashed = resolutions.squashes(resolutions.of(mode))
+    whole = _resized(page, square) if squashed else _padded(page, layout.side, resolutions.family)
     return Views(_normalised([whole]), tiles, layout)
 
 

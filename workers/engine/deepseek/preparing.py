@@ -13,8 +13,7 @@ from ocr_tasks.errors import InvalidVisionTokens, OperationUnavailable
 from workers.engine import PageWork
 from workers.engine.deepseek.batching import Request
 from workers.engine.deepseek.checkpoint import Checkpoint
-from workers.engine.deepseek.families import mode_of
-from workers.engine.deepseek.modes import ViewLayout, auto_mode, mode_for_ratio, text_density
+from workers.engine.deepseek.modes import LETTERS_A_TOKEN, ViewLayout, auto_mode, mode_for_ratio, text_density
 from workers.engine.deepseek.pixels import Views, views_of
 from workers.engine.deepseek.prompts import most_new_tokens, ngram_ban, prompt_text, table_cells
 from workers.engine.deepseek.storing import Storing, layout_in
@@ -23,6 +22,7 @@ from workers.visual.quantisation import rounded
 
 IMAGE = "<image>"
 READ, ENCODE, DECODE = Operation.READ, Operation.ENCODE, Operation.DECODE
+WORDS = "the page and the text of it"
 IN_ONE_PASS = ({READ}, {ENCODE}, {READ, ENCODE}, {DECODE}, {ENCODE, DECODE})
 
 
@@ -41,11 +41,15 @@ class Preparer:
     def __init__(self, checkpoint: Checkpoint, room: Callable[[int], int]) -> None:
         config: Any = checkpoint.model.config
         self.family = checkpoint.family
+        self.resolutions = checkpoint.resolutions
+        self.bans_repeats = checkpoint.bans_repeats
         self.tokenizer = checkpoint.tokenizer
         self.bos, self.image = config.text_config.bos_token_id, config.image_token_id
         self.room = room
         self.storing = Storing(checkpoint)
         self.table_cells = table_cells(checkpoint.tokenizer)
+        # A tokenizer is of words and their parts, or of single letters.
+        self.letters_a_token = LETTERS_A_TOKEN if self.count_text_tokens(WORDS) < len(WORDS) else 1.0
 
     def prepare(self, work: PageWork, mode: Mode | None = None) -> Prepared:
         """Make a request of a page, in the mode given or, without one, in that of its options or its vision tokens.
@@ -59,7 +63,7 @@ class Preparer:
         if operations == {DECODE}:
             return self._from_tokens(work, work.tokens, count)
         mode = mode or self._mode(work, count)
-        views = views_of(work.image, mode, self.family)
+        views = views_of(work.image, mode, self.resolutions)
         request = self._request(work, views, views.layout.vision_tokens)
         if READ not in operations:
             request = replace(request, most_new_tokens=0)
@@ -76,11 +80,11 @@ class Preparer:
     def _mode(self, work: PageWork, text_tokens: int | None) -> Mode:
         options, image = work.options, work.image
         if options.mode != "auto":
-            return mode_of(options.mode, self.family)
+            return self.resolutions.mode_of(options.mode)
         if options.compression_ratio is None or ENCODE not in work.operations:
-            return auto_mode(image, self.family)
-        known = text_density(image).text_tokens if text_tokens is None else text_tokens
-        return mode_for_ratio(known, options.compression_ratio, image.size, self.family)
+            return auto_mode(image, self.resolutions, letters_a_token=self.letters_a_token)
+        known = text_density(image, self.letters_a_token).text_tokens if text_tokens is None else text_tokens
+        return mode_for_ratio(known, options.compression_ratio, image.size, self.resolutions)
 
     def _from_tokens(self, work: PageWork, tokens: VisionTokens, count: int | None) -> Prepared:
         features = self.storing.restored(tokens)
@@ -97,7 +101,8 @@ class Preparer:
         options = work.options
         prompt = self._prompt(prompt_text(options.prompt, self.family, options.locate), vision_tokens)
         most = max(1, min(most_new_tokens(self.family), self.room(len(prompt))))
-        return Request(work.id, prompt, page, most, ngram_ban(options.prompt, self.family, self.table_cells))
+        ban = ngram_ban(options.prompt, self.family, self.table_cells) if self.bans_repeats else None
+        return Request(work.id, prompt, page, most, ban)
 
     def _prompt(self, text: str, vision_tokens: int) -> list[int]:
         """Token ids: BOS, then the text, a placeholder for each vision token where `<image>` stands."""

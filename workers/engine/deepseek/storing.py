@@ -14,7 +14,8 @@ from torch import Tensor
 from ocr_tasks.contract import Mode
 from ocr_tasks.errors import InvalidVisionTokens
 from workers.engine.deepseek.families import Family
-from workers.engine.deepseek.modes import TOKEN_SIDE, ViewLayout
+from workers.engine.deepseek.modes import ViewLayout
+from workers.engine.deepseek.resolutions import TOKEN_SIDE
 from workers.visual import VisionTokens, require
 
 if TYPE_CHECKING:
@@ -26,18 +27,18 @@ class Storing:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model: Any = checkpoint.model.model
-        self.family = checkpoint.family
+        self.model = checkpoint.name
         self.revision = checkpoint.revision
         self.separator = model.view_separator.detach().float().cpu()  # (hidden,)
         # DeepSeek-OCR 2 ends no row with a newline.
-        newlines = self.family is not Family.DEEPSEEK_OCR2
+        newlines = checkpoint.family is not Family.DEEPSEEK_OCR2
         self.newline = model.image_newline.detach().float().cpu() if newlines else None  # (hidden,)
 
     def stored(self, features: Tensor, layout: ViewLayout, mode: Mode, size: tuple[int, int]) -> VisionTokens:
         """What is stored of a page of (width, height) pixels; features (vision_tokens, hidden) with constants."""
         own = features[self._varying(layout)].float().cpu()
         return VisionTokens(
-            model=str(self.family),
+            model=self.model,
             revision=self.revision,
             mode=mode,
             side=layout.side,
@@ -53,7 +54,7 @@ class Storing:
 
         Raises InvalidVisionTokens for those of another model, or too few or too many for how the page was cut.
         """
-        require(tokens, model=str(self.family), revision=self.revision, hidden=len(self.separator))
+        require(tokens, model=self.model, revision=self.revision, hidden=len(self.separator))
         self._check_counts(tokens)
         varying = self._varying(layout_in(tokens))
         features = torch.empty(len(varying), len(self.separator))

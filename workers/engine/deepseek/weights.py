@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,14 +133,15 @@ def _check_places(path: Path, size: int, offset: int, tensors: Tensors) -> None:
         raise CheckpointError(f"{path.name}: {kind}: it has {size} bytes where its header needs {offset}")
 
 
-def content_hash(folder: Path, tensors: Tensors) -> str:
+def content_hash(folder: Path, tensors: Tensors, further: Sequence[str] = ()) -> str:
     """Twelve hexadecimal digits that differ when a checkpoint does, wherever it lies.
 
-    Of config and tokenizer all bytes; of the weights the names, shapes and the first 4 KiB of every tensor, which is
-    11 MB of the published 6.7 GB: training changes all of a tensor, so that no need arises to read the rest.
+    Of config, tokenizer and `further` files all bytes; of the weights the names, shapes and the first 4 KiB of every
+    tensor, which is 11 MB of the published 6.7 GB: training changes all of a tensor, so that no need arises to read
+    the rest.
     """
     content = hashlib.sha256()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", *further):
         if (folder / name).exists():
             content.update(f"{name}\0".encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     for path in sorted({tensor.file for tensor in tensors.values()}):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from workers.engine.deepseek.families import Family
+from workers.engine.deepseek.pixels import padded
 from workers.nano.alphabet import BOS_ID, EOS_ID, FIRST_CHARACTER, IMAGE_ID, PAD_ID, ids_of, prompt_parts, tokenizer
 from workers.nano.architecture import PATCHES, SIDE, TOKENS
 from workers.nano.curriculum import Mix
 from workers.nano.pages import Density, Page, PageArtist
 
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
-PLACEHOLDERS = TOKENS * (TOKENS + 1) + 1  # newlines and separator among them
+PATCH = SIDE // PATCHES  # pixels
 IGNORED = -100
 SHEETS = 0.25  # of the pages, where they vary
 SHOWN_PAGES = 300  # of each density, of which some are shown again
@@ -27,14 +31,16 @@ BLANK = 0  # the label of a patch without a character there; characters follow f
 
 @dataclass
 class Batch:
-    """n pages. `pixels` (n, 3, side, side) in [-1, 1]. `ids` (n, time): prompt, text, EOS, padding.
+    """n pages of one grid. Pixels are 0 to 255.
 
-    `start`: where the text starts. labels (n, time): the token that comes next, IGNORED in prompt and padding.
-    in_patch (n, patches, patches, IN_PATCH): characters whose centre lies there. places (n, time, 2): row and column
-    of the patch where the next character is, IGNORED where there is none.
+    pixels: (n, 3, rows * side, columns * side). whole: (n, 3, side, side), the same pages small, where they have tiles.
+    ids: (n, time), prompt, text, EOS and padding. labels: (n, time), the token that comes next, IGNORED in prompt and
+    padding. in_patch: (n, rows of patches, columns of patches, IN_PATCH), the characters whose centre lies there.
+    places: (n, time, 2), row and column of the patch where the next character is, IGNORED where there is none.
     """
 
     pixels: Tensor
+    whole: Tensor | None
     ids: Tensor
     labels: Tensor
     in_patch: Tensor
@@ -44,21 +50,34 @@ class Batch:
     def characters(self) -> int:
         return int((self.labels != IGNORED).sum())
 
+    def to(self, device: torch.device) -> Batch:
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: value if value is None else value.to(device) for name, value in moved.items()})
 
-def prompts() -> list[list[int]]:
-    """The token ids before the text of a page: of the prompts `free` and `document`."""
+
+def prompts(grid: tuple[int, int]) -> list[list[int]]:
+    """The token ids before the text of a page cut into (columns, rows): of the prompts `free` and `document`."""
     encode = tokenizer().encode
-    free, document = prompt_parts()[1], prompt_parts()[0]
+    document, free = prompt_parts()[:2]
     texts = [f"\n{free}", f"\n<|grounding|>{document}"]
-    return [[BOS_ID, *[IMAGE_ID] * PLACEHOLDERS, *encode(text, add_special_tokens=False)] for text in texts]
+    placeholders = [IMAGE_ID] * placeholders_of(grid)
+    return [[BOS_ID, *placeholders, *encode(text, add_special_tokens=False)] for text in texts]
+
+
+def placeholders_of(grid: tuple[int, int]) -> int:
+    """Vision tokens of a page, newlines and separator among them."""
+    columns, rows = grid
+    tiles = rows * TOKENS * (columns * TOKENS + 1) if grid != (1, 1) else 0
+    return tiles + TOKENS * (TOKENS + 1) + 1
 
 
 def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
-    """A batch of pages that are asked for alike."""
+    """A batch of pages of one grid that are asked for alike."""
     start, longest = len(prompt), max(len(page.text) for page in pages)
     shape = len(pages), start + longest + 1
     ids, labels = torch.full(shape, PAD_ID), torch.full(shape, IGNORED)
-    in_patch = torch.zeros(len(pages), PATCHES, PATCHES, IN_PATCH, dtype=torch.long)
+    height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
+    in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
     places = torch.full((*shape, 2), IGNORED)
     for number, page in enumerate(pages):
         text = ids_of(page.text)
@@ -66,11 +85,20 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
         ids[number, :start] = torch.tensor(prompt)
         ids[number, start : end + 1] = torch.tensor([*text, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
-        patches = (page.centres // (SIDE // PATCHES)).clip(0, PATCHES - 1).astype(numpy.int64)  # (characters, x and y)
+        patches = (page.centres // PATCH).clip(0, [width - 1, height - 1]).astype(numpy.int64)  # (characters, x and y)
         places[number, start - 1 : end - 1] = torch.from_numpy(patches[:, ::-1].copy())
         _fill(in_patch[number], text, patches)
-    pixels = torch.from_numpy(numpy.stack([page.image for page in pages]))
-    return Batch(pixels.permute(0, 3, 1, 2), ids, labels, in_patch, places)
+    whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
+    return Batch(_stacked([page.image for page in pages]), whole, ids, labels, in_patch, places)
+
+
+def _stacked(images: Sequence[NDArray[numpy.uint8]]) -> Tensor:
+    return torch.from_numpy(numpy.stack(images)).permute(0, 3, 1, 2)
+
+
+def _whole(page: Page) -> NDArray[numpy.uint8]:
+    """What the engine shows of a page beside its tiles."""
+    return numpy.asarray(padded(Image.fromarray(page.image), SIDE, Family.DEEPSEEK_OCR))
 
 
 def normalised(pixels: Tensor) -> Tensor:
@@ -105,7 +133,7 @@ class Batches(IterableDataset[Batch]):
         torch.set_num_threads(1)
         artist = PageArtist(self.seed, variety=self.variety)
         random = artist.random
-        asked = prompts()
+        asked = {density: prompts(density.grid) for _, density, _ in self.mix}
         shown: dict[Density, deque[Page]] = {density: deque(maxlen=SHOWN_PAGES) for _, density, _ in self.mix}
         of_sheets = {density: [page for page in self.sheets if density.allows(page.text)] for density in shown}
         while True:
@@ -115,7 +143,7 @@ class Batches(IterableDataset[Batch]):
             drawn = [artist.page(density) for _ in range(count - from_sheets - again)]
             pages = [*drawn, *random.choices(of_sheets[density], k=from_sheets), *random.sample(shown[density], again)]
             shown[density].extend(drawn)
-            yield batch_of(pages, random.choice(asked))
+            yield batch_of(pages, random.choice(asked[density]))
 
 
 def loaded(mix: Mix, variety: float, seed: int, sheets: Sequence[Page] = ()) -> Iterator[Batch]:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from workers.nano.alphabet import CHARACTERS
-from workers.nano.architecture import LAYERS, PATCHES, SAM, TEXT, TOKENS
+from workers.nano.architecture import LAYERS, PATCHES, SAM, SIDE, TEXT, TOKENS
 from workers.nano.batches import IGNORED, IN_PATCH, Batch
 
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
+MOST_PATCHES = 3 * PATCHES  # along a side of a page in tiles
 POINTING = (1, 2)  # layers after which the place of the next character is asked
 LOOKING = (2, 3)  # layers of which some heads should look at its vision token
 LOOKERS = 2  # heads of each
@@ -32,21 +33,19 @@ class Heads(nn.Module):
         in_token = (PATCHES // TOKENS) ** 2 * IN_PATCH
         self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
         self.token = nn.Linear(TEXT["hidden_size"], in_token * CLASSES)
-        self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], 2 * PATCHES) for _ in POINTING)
+        self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], 2 * MOST_PATCHES) for _ in POINTING)
         weights = torch.ones(CLASSES)
         weights[0] = BLANK_WEIGHT
         self.register_buffer("weights", weights)
 
     def at_neck(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss and share of characters found; states (n, channels, patches, patches)."""
-        logits = self.neck(states.permute(0, 2, 3, 1)).unflatten(-1, (IN_PATCH, CLASSES))
-        return self._characters(logits, batch.in_patch)
+        """Loss and share of characters found; states (n, rows, columns, channels) of the pages' patches."""
+        return self._characters(self.neck(states).unflatten(-1, (IN_PATCH, CLASSES)), batch.in_patch)
 
     def in_tokens(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same of the vision tokens (n, tokens * tokens, hidden)."""
-        side = PATCHES // TOKENS
-        labels = batch.in_patch.unflatten(1, (TOKENS, side)).unflatten(3, (TOKENS, side))
-        labels = labels.transpose(2, 3).flatten(3).flatten(1, 2)  # (n, tokens, characters)
+        """The same of vision tokens, (n, rows, columns, hidden)."""
+        labels = batch.in_patch.unflatten(1, (-1, PATCHES // TOKENS)).unflatten(3, (-1, PATCHES // TOKENS))
+        labels = labels.transpose(2, 3).flatten(3)  # (n, rows, columns, characters)
         return self._characters(self.token(tokens).unflatten(-1, (labels.shape[-1], CLASSES)), labels)
 
     def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +60,7 @@ class Heads(nn.Module):
         asked = batch.places[..., 0] != IGNORED
         labels = batch.places[asked]  # (asked, 2)
         for head, state in zip(self.place, states, strict=True):
-            logits = head(state[asked]).unflatten(-1, (2, PATCHES)).float()
+            logits = head(state[asked]).unflatten(-1, (2, MOST_PATCHES)).float()
             losses.append(cross_entropy(logits.flatten(0, 1), labels.flatten()))
             found = (logits.detach().argmax(-1) == labels).all(-1).float().mean()
         return torch.stack(losses).mean(), found
@@ -71,7 +70,8 @@ class Heads(nn.Module):
         asked = batch.places[..., 0] != IGNORED
         side = PATCHES // TOKENS
         token = batch.places // side  # (n, time, row and column)
-        index = (1 + token[..., 0] * (TOKENS + 1) + token[..., 1]).clamp(min=0)  # 1: after BOS
+        row_length = batch.in_patch.shape[2] // side + 1  # with its newline
+        index = (1 + token[..., 0] * row_length + token[..., 1]).clamp(min=0)  # 1: after BOS
         losses = []
         for attention in attentions:
             seen = attention[:, :LOOKERS].gather(3, index[:, None, :, None].expand(-1, LOOKERS, -1, 1))[..., 0]
@@ -84,7 +84,7 @@ class Watched:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.neck: Tensor | None = None
+        self.seen = self.neck = torch.empty(0)
         self.states: dict[int, Tensor] = {}
         self.attentions: dict[int, Tensor] = {}
         self.routed: dict[int, Tensor] = {}
@@ -105,7 +105,7 @@ class Watched:
         assert max(*POINTING, *LOOKING) < LAYERS
 
     def _neck(self, _module: nn.Module, _given: Any, states: Tensor) -> None:
-        self.neck = states
+        self.seen = states
 
     def imbalance(self) -> Tensor:
         """1 when all experts are used alike, up to their number; source: Switch Transformer, section 2.2."""
@@ -117,18 +117,34 @@ class Watched:
         return torch.stack(found).mean()
 
     def see(self, pixels: Tensor) -> Tensor:
-        """The vision tokens of views, (n, tokens * tokens, hidden)."""
-        inner = self.model.model
-        return inner.multi_modal_projector(inner.vision_tower(pixels).last_hidden_state)
+        """The vision tokens of pages, (n, rows, columns, hidden); `neck` has SAM's states in the same order.
 
-    def write(self, tokens: Tensor, ids: Tensor) -> Tensor:
-        """Logits (n, time, vocabulary) of texts, given their pages' vision tokens."""
+        pixels: (n, 3, height, width) in [-1, 1], multiples of the side of a view, which is what they are cut into.
+        """
+        rows, columns = pixels.shape[2] // SIDE, pixels.shape[3] // SIDE
+        tiles = pixels.unflatten(3, (columns, SIDE)).unflatten(2, (rows, SIDE))  # (n, 3, rows, side, columns, side)
+        tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
         inner = self.model.model
-        rows = tokens.unflatten(1, (TOKENS, TOKENS))
-        newline = inner.image_newline.expand(len(tokens), TOKENS, 1, -1)
-        page = torch.cat([rows, newline.to(tokens.dtype)], 2).flatten(1, 2)
-        separator = inner.view_separator.expand(len(tokens), 1, -1).to(tokens.dtype)
+        tokens = inner.multi_modal_projector(inner.vision_tower(tiles).last_hidden_state)
+        self.neck = _joined(self.seen.permute(0, 2, 3, 1), rows, columns)
+        return _joined(tokens.unflatten(1, (TOKENS, TOKENS)), rows, columns)
+
+    def write(self, pages: list[Tensor], ids: Tensor) -> Tensor:
+        """Logits (n, time, vocabulary) of texts. pages: vision tokens of the tiles, if any, and of the whole."""
+        inner = self.model.model
+        rows = []
+        for page in pages:
+            newline = inner.image_newline.to(page.dtype).expand(*page.shape[:2], 1, -1)
+            rows.append(torch.cat([page, newline], 2).flatten(1, 2))
+        separator = inner.view_separator.to(rows[0].dtype).expand(len(ids), 1, -1)
+        seen = torch.cat([*rows, separator], 1)
         embeds = inner.get_input_embeddings()(ids)
-        embeds = torch.cat([embeds[:, :1], page, separator, embeds[:, page.shape[1] + 2 :]], 1)
+        embeds = torch.cat([embeds[:, :1], seen, embeds[:, seen.shape[1] + 1 :]], 1)
         hidden = inner.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
         return self.model.lm_head(hidden)
+
+
+def _joined(tiles: Tensor, rows: int, columns: int) -> Tensor:
+    """Tiles (n * rows * columns, height, width, channels), row by row, as (n, height of all, width of all, channels)."""
+    pages = tiles.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (n, rows, height, columns, width, channels)
+    return pages.flatten(3, 4).flatten(1, 2)

@@ -27,10 +27,10 @@ SMALLEST, LARGEST = 9, 40  # pixels of the font in the view
 
 @dataclass(frozen=True)
 class Page:
-    """A view with its text.
+    """A page with its text.
 
-    image: (side, side, 3) uint8. text: lines joined by newlines. centres: (len(text), 2) float32, x and y of each
-    character in the view, newlines at the end of their line.
+    image: (rows * side, columns * side, 3) uint8 of a page of so many tiles, one if it has none. text: lines joined by
+    newlines. centres: (len(text), 2) float32, x and y of each character, newlines at the end of their line.
     """
 
     image: NDArray[numpy.uint8]
@@ -40,15 +40,19 @@ class Page:
 
 @dataclass(frozen=True)
 class Density:
-    """How much text pages have: from `least` to `most` characters, in at most `lines` lines."""
+    """How much text pages have: from `least` to `most` characters, in at most `lines` lines.
+
+    grid: columns and rows of the tiles that they are cut into; (1, 1) for a page without.
+    """
 
     least: int
     most: int
     lines: int = 99
+    grid: tuple[int, int] = (1, 1)
 
     def allows(self, text: str) -> bool:
         """Whether a page of this text has this density."""
-        return self.least <= len(text) <= self.most and text.count("\n") < self.lines
+        return self.grid == (1, 1) and self.least <= len(text) <= self.most and text.count("\n") < self.lines
 
 
 class PageArtist:
@@ -73,15 +77,16 @@ class PageArtist:
         characters = random.randint(density.least, density.most)
         stretch = random.uniform(0.85, 1.2) if random.random() < 0.5 else 1.0
         zoom = random.choice([1.0, 1.0, random.uniform(0.8, 2.0)])
-        width, height = round(SIDE * zoom * math.sqrt(stretch)), round(SIDE * zoom / math.sqrt(stretch))
-        size = size_for(random, characters, density.lines) * zoom
+        size = density.grid[0] * SIDE, density.grid[1] * SIDE
+        width, height = round(size[0] * zoom * math.sqrt(stretch)), round(size[1] * zoom / math.sqrt(stretch))
+        font_size = size_for(random, characters, density) * zoom
         lines, places, face = self._lines(
-            random.choice(self.files if varied else self.common), characters, size, width, height, density.lines
+            random.choice(self.files if varied else self.common), characters, font_size, width, height, density.lines
         )
         image = self._drawn(lines, places, face, width, height)
         centres = self._centres(lines, places, face)
-        centres *= numpy.array([SIDE / width, SIDE / height], numpy.float32)
-        return Page(self._finished(image, plain=not varied or random.random() < PLAIN), "\n".join(lines), centres)
+        centres *= numpy.array([size[0] / width, size[1] / height], numpy.float32)
+        return Page(self._finished(image, size, plain=not varied or random.random() < PLAIN), "\n".join(lines), centres)
 
     def _lines(self, path: Path, characters: int, size: float, width: int, height: int, most: int):
         """Lines of text, (x, y) of each, and the font, chosen so that all is inside."""
@@ -138,13 +143,13 @@ class PageArtist:
             draw.text(place, line, fill=255, font=face)
         return ink
 
-    def _finished(self, ink: Image.Image, *, plain: bool) -> NDArray[numpy.uint8]:
+    def _finished(self, ink: Image.Image, size: tuple[int, int], *, plain: bool) -> NDArray[numpy.uint8]:
         """Ink on paper of some colour, with what scanners and screens add, as the view that the engine would make."""
         random = self.random
         if random.random() < 0.15:
-            ink = ink.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 0.7) * ink.width / SIDE))
+            ink = ink.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 0.7) * ink.width / size[0]))
         if plain:
-            return numpy.asarray(ImageOps.invert(ink).resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("RGB"))
+            return numpy.asarray(ImageOps.invert(ink).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
         paper, colour = colours(random)
         share = numpy.asarray(ink, numpy.float32)[..., None] / 255  # (height, width, 1)
         page = numpy.array(paper, numpy.float32) * (1 - share) + numpy.array(colour, numpy.float32) * share
@@ -153,13 +158,14 @@ class PageArtist:
         if random.random() < 0.1:
             page += numpy.linspace(-1, 1, page.shape[1])[None, :, None] * random.uniform(-25, 25)
         image = Image.fromarray(page.clip(0, 255).astype(numpy.uint8))
-        return numpy.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+        return numpy.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
-def size_for(random: Random, characters: int, lines: int = 99) -> float:
-    """A font size, in pixels of the view, with which so many characters fit."""
-    fits = SIDE * math.sqrt(0.82 / (characters * WIDTH * PITCH))
-    if lines == 1:
-        fits = min(fits, 0.9 * SIDE / (characters * WIDTH))
+def size_for(random: Random, characters: int, density: Density) -> float:
+    """A font size, in pixels of the page, with which so many characters fit."""
+    columns, rows = density.grid
+    fits = SIDE * math.sqrt(0.82 * columns * rows / (characters * WIDTH * PITCH))
+    if density.lines == 1:
+        fits = min(fits, 0.9 * SIDE * columns / (characters * WIDTH))
     fits = min(LARGEST, fits)
     return random.uniform(max(SMALLEST, 0.55 * fits), max(SMALLEST, 0.97 * fits))
 

@@ -164,7 +164,7 @@ def _cell(random: Random, writer: Writer, families: list[str], x: int, y: int) -
         "background": "rgb({},{},{})".format(*paper),
         "color": "rgb({},{},{})".format(*ink),
         "font-family": f"'{random.choice(families)}'",
-        "font-size": f"{0.95 * size_for(random, characters):.1f}px",
+        "font-size": f"{0.95 * size_for(random, characters, density):.1f}px",
         "font-weight": random.choice(["400", "400", "700"]),
         "font-style": random.choice(["normal", "normal", "normal", "italic"]),
         "line-height": f"{random.uniform(1.1, 1.6):.2f}",

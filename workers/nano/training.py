@@ -91,7 +91,7 @@ class Training:
 
     def _step(self, batch: Batch, level: Level) -> None:
         began = time.monotonic()
-        batch = Batch(*(getattr(batch, name).to(self.device) for name in Batch.__dataclass_fields__))
+        batch = batch.to(self.device)
         self._set_rates(level)
         with torch.autocast(self.device.type, torch.bfloat16):
             losses, shares = self._losses(batch, text=level.text)
@@ -113,7 +113,6 @@ class Training:
         """What is to be made small, by name, and the shares of characters that were right."""
         watched, heads = self.watched, self.heads
         tokens = watched.see(normalised(batch.pixels))
-        assert watched.neck is not None
         neck, neck_right = heads.at_neck(watched.neck, batch)
         seen, seen_right = heads.in_tokens(tokens, batch)
         weight = BESIDE if text else 1.0
@@ -121,7 +120,8 @@ class Training:
         shares = {"neck": neck_right, "tokens": seen_right}
         if not text:
             return losses, shares
-        logits = watched.write(tokens, batch.ids)
+        pages = [tokens] if batch.whole is None else [tokens, watched.see(normalised(batch.whole))]
+        logits = watched.write(pages, batch.ids)
         asked = batch.labels != IGNORED
         logits, labels = logits[asked].float(), batch.labels[asked]
         place, place_right = heads.places([watched.states[number] for number in sorted(watched.states)], batch)

@@ -38,7 +38,7 @@ def views_of(image: Image.Image, mode: Mode, resolutions: Resolutions) -> Views:
     tiles = _tiles(page, layout) if layout.tiles else None
     square = (layout.side, layout.side)
     squashed = resolutions.squashes(resolutions.of(mode))
-    whole = _resized(page, square) if squashed else _padded(page, layout.side, resolutions.family)
+    whole = _resized(page, square) if squashed else padded(page, layout.side, resolutions.family)
     return Views(_normalised([whole]), tiles, layout)
 
 
@@ -46,7 +46,7 @@ def _resized(page: Image.Image, size: tuple[int, int]) -> Image.Image:
     return page.resize(size, Image.Resampling.BICUBIC)
 
 
-def _padded(page: Image.Image, side: int, family: Family) -> Image.Image:
+def padded(page: Image.Image, side: int, family: Family) -> Image.Image:
     """The page in the middle of a square, its shape kept."""
     width, height = fitted(page.size, side, family)
     square = Image.new(page.mode, (side, side), PAPER if page.mode == "L" else (PAPER,) * 3)

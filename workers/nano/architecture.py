@@ -17,7 +17,7 @@ TOKENS = PATCHES // 4
 SPREAD = 0.04  # of all weights: with the library's defaults, 1e-10 and 0.02, nothing is learned
 POSITIONS = 0.02  # of SAM's positions, zero as built
 
-SAM = {
+SAM: dict[str, Any] = {
     "hidden_size": 128,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
@@ -29,7 +29,7 @@ SAM = {
     "downsample_channels": [192, 320],
     "initializer_range": SPREAD,
 }
-ENCODER = {
+ENCODER: dict[str, Any] = {
     "hidden_size": 320,
     "intermediate_size": 1280,
     "num_hidden_layers": 2,
@@ -39,7 +39,7 @@ ENCODER = {
     "initializer_range": SPREAD,
 }
 LAYERS = 4
-TEXT = {
+TEXT: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 256,
     "intermediate_size": 640,

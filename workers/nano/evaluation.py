@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 from uuid import UUID
@@ -69,7 +70,7 @@ class Reader:
         works = [
             PageWork(
                 WorkId(UUID(int=0), number, 1),
-                lambda image=image: image,
+                partial(_same, image),
                 options,
                 STORED if stored_as else READ,
                 stored_as=stored_as or "bf16",
@@ -87,6 +88,10 @@ class Reader:
                 assert isinstance(page.outcome, PageResult), page.outcome
                 texts[page.id.page_no] = page.outcome.text
         return texts
+
+
+def _same(image: Image.Image) -> Image.Image:
+    return image
 
 
 def pages_of(per_token: float, count: int, *, kept_out_fonts: bool = False) -> list[Page]:

@@ -36,6 +36,7 @@ class Heads(nn.Module):
         self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], 2 * MOST_PATCHES) for _ in POINTING)
         weights = torch.ones(CLASSES)
         weights[0] = BLANK_WEIGHT
+        self.weights: Tensor
         self.register_buffer("weights", weights)
 
     def at_neck(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -92,7 +93,9 @@ class Watched:
         text.config._attn_implementation = "eager"  # the one that gives its weights; on a CPU it is the faster one too
         model.model.vision_tower.sam_encoder.neck.register_forward_hook(self._neck)
         for number in POINTING:
-            text.layers[number].register_forward_hook(lambda _m, _i, out, number=number: self.states.update({number: out}))
+            text.layers[number].register_forward_hook(
+                lambda _m, _i, out, number=number: self.states.update({number: out})
+            )
         for number in LOOKING:
             text.layers[number].self_attn.register_forward_hook(
                 lambda _m, _i, out, number=number: self.attentions.update({number: out[1]})
@@ -141,10 +144,12 @@ class Watched:
         embeds = inner.get_input_embeddings()(ids)
         embeds = torch.cat([embeds[:, :1], seen, embeds[:, seen.shape[1] + 1 :]], 1)
         hidden = inner.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
-        return self.model.lm_head(hidden)
+        logits: Tensor = self.model.lm_head(hidden)
+        return logits
 
 
 def _joined(tiles: Tensor, rows: int, columns: int) -> Tensor:
-    """Tiles (n * rows * columns, height, width, channels), row by row, as (n, height of all, width of all, channels)."""
+    """Tiles (n * rows * columns, height, width, channels), row by row, as pages (n, height, width, channels)."""
     pages = tiles.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (n, rows, height, columns, width, channels)
-    return pages.flatten(3, 4).flatten(1, 2)
+    joined: Tensor = pages.flatten(3, 4).flatten(1, 2)
+    return joined

@@ -7,12 +7,12 @@ import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from random import Random
 
 import numpy
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL.ImageFont import FreeTypeFont
 
 from workers.nano.architecture import SIDE
 from workers.nano.fonts import font, font_files
@@ -55,6 +55,34 @@ class Density:
         return self.grid == (1, 1) and self.least <= len(text) <= self.most and text.count("\n") < self.lines
 
 
+@dataclass(frozen=True)
+class Block:
+    """Lines of text, (x, y) of the upper left corner of each, and their font."""
+
+    lines: list[str]
+    places: list[tuple[float, float]]
+    face: FreeTypeFont
+
+    def centres(self) -> NDArray[numpy.float32]:
+        """x and y of every character and of every newline between lines."""
+        ascent, descent = self.face.getmetrics()
+        centres: list[tuple[float, float]] = []
+        for line, (x, y) in zip(self.lines, self.places, strict=True):
+            ends = _ends(self.face, line)
+            middle = y + (ascent + descent) * 0.55
+            centres += [(x + (start + end) / 2, middle) for start, end in itertools.pairwise(ends)]
+            centres.append((x + ends[-1], middle))
+        return numpy.array(centres[:-1], numpy.float32).reshape(-1, 2)
+
+    def ink(self, width: int, height: int) -> Image.Image:
+        """How much of each pixel of a page is covered, 0 to 255."""
+        ink = Image.new("L", (width, height), 0)
+        draw = ImageDraw.Draw(ink)
+        for line, place in zip(self.lines, self.places, strict=True):
+            draw.text(place, line, fill=255, font=self.face)
+        return ink
+
+
 class PageArtist:
     """Draws pages from a seed. kept_out_words, kept_out_fonts: with what is never trained on.
 
@@ -80,43 +108,44 @@ class PageArtist:
         size = density.grid[0] * SIDE, density.grid[1] * SIDE
         width, height = round(size[0] * zoom * math.sqrt(stretch)), round(size[1] * zoom / math.sqrt(stretch))
         font_size = size_for(random, characters, density) * zoom
-        lines, places, face = self._lines(
-            random.choice(self.files if varied else self.common), characters, font_size, width, height, density.lines
-        )
-        image = self._drawn(lines, places, face, width, height)
-        centres = self._centres(lines, places, face)
-        centres *= numpy.array([size[0] / width, size[1] / height], numpy.float32)
-        return Page(self._finished(image, size, plain=not varied or random.random() < PLAIN), "\n".join(lines), centres)
+        path = random.choice(self.files if varied else self.common)
+        block = self._block(font(path, max(6, round(font_size))), characters, width, height, density.lines)
+        centres = block.centres() * numpy.array([size[0] / width, size[1] / height], numpy.float32)
+        image = self._finished(block.ink(width, height), size, plain=not varied or random.random() < PLAIN)
+        return Page(image, "\n".join(block.lines), centres)
 
-    def _lines(self, path: Path, characters: int, size: float, width: int, height: int, most: int):
-        """Lines of text, (x, y) of each, and the font, chosen so that all is inside."""
+    def _block(self, face: FreeTypeFont, characters: int, width: int, height: int, most: int) -> Block:
+        """At most so many lines of text, all of it inside a page of (width, height)."""
         random = self.random
-        face = font(path, max(6, round(size)))
         pitch = round(face.size * random.uniform(1.08, 1.6))
         margin = random.uniform(0.01, 0.09) * width
+        room = width - 2 * margin
+        rows = min(most, max(1, int((height - 2 * margin - 1) // pitch)))
+        ragged = random.random() < 0.3
         words = self.writer.words(characters)
         lines: list[str] = []
-        room = width - 2 * margin
-        ragged = random.random() < 0.3
-        rows = min(most, max(1, int((height - 2 * margin - 1) // pitch)))
         while words and len(lines) < rows:
             line, words = self._line(words, face, room * (random.uniform(0.4, 1) if ragged else 1))
             lines.append(line)
-        spare_y = max(0.0, height - 2 * margin - pitch * len(lines))
-        top = margin + spare_y * (random.random() if random.random() < 0.5 else random.random() * 0.15)
+        spare = max(0.0, height - 2 * margin - pitch * len(lines))
+        top = margin + self._share() * spare
+        gap = random.randrange(len(lines)) if random.random() < 0.35 else len(lines)  # more room below this line
+        extra = min(spare - (top - margin), pitch * random.uniform(0.3, 1))
+        widths = [face.getlength(line) for line in lines]
+        left = margin + self._share() * max(0.0, room - max(widths))
         align = random.choice(["left", "left", "left", "left", "centre", "right", "indent"])
-        gap = random.randrange(len(lines)) if random.random() < 0.35 else len(lines)
-        extra = min(spare_y - (top - margin), pitch * random.uniform(0.3, 1))
-        widest = max(face.getlength(line) for line in lines)
-        left = margin + max(0.0, room - widest) * (random.random() if random.random() < 0.5 else random.random() * 0.15)
         places = []
-        for number, line in enumerate(lines):
-            spare = widest - face.getlength(line)
-            x = left + {"left": 0, "centre": spare / 2, "right": spare}.get(align, random.choice([0, min(spare, size)]))
-            places.append((x, top + number * pitch + (extra if number > gap else 0)))
-        return lines, places, face
+        for number, own in enumerate(widths):
+            free = max(widths) - own
+            x = {"left": 0, "centre": free / 2, "right": free}.get(align, random.choice([0, min(free, face.size)]))
+            places.append((left + x, top + number * pitch + (extra if number > gap else 0)))
+        return Block(lines, places, face)
 
-    def _line(self, words: list[str], face, room: float) -> tuple[str, list[str]]:
+    def _share(self) -> float:
+        """How far from its upper or left margin a block stands, as a share of the room it leaves: rather near it."""
+        return self.random.random() * (1 if self.random.random() < 0.5 else 0.15)
+
+    def _line(self, words: list[str], face: FreeTypeFont, room: float) -> tuple[str, list[str]]:
         """As many words as fit, one at least, cut if it must be."""
         line, used = words[0], 1
         while face.getlength(line) > room and len(line) > 1:
@@ -124,24 +153,6 @@ class PageArtist:
         while used < len(words) and face.getlength(f"{line} {words[used]}") <= room:
             line, used = f"{line} {words[used]}", used + 1
         return line, words[used:]
-
-    def _centres(self, lines, places, face) -> NDArray[numpy.float32]:
-        ascent, descent = face.getmetrics()
-        centres: list[tuple[float, float]] = []
-        for line, (x, y) in zip(lines, places, strict=True):
-            ends = _ends(face, line)
-            middle = y + (ascent + descent) * 0.55
-            centres += [(x + (start + end) / 2, middle) for start, end in zip(ends, ends[1:], strict=False)]
-            centres.append((x + ends[-1], middle))
-        return numpy.array(centres[:-1], numpy.float32).reshape(-1, 2)
-
-    def _drawn(self, lines, places, face, width: int, height: int) -> Image.Image:
-        """Ink, 0 to 255, of a page of (width, height)."""
-        ink = Image.new("L", (width, height), 0)
-        draw = ImageDraw.Draw(ink)
-        for line, place in zip(lines, places, strict=True):
-            draw.text(place, line, fill=255, font=face)
-        return ink
 
     def _finished(self, ink: Image.Image, size: tuple[int, int], *, plain: bool) -> NDArray[numpy.uint8]:
         """Ink on paper of some colour, with what scanners and screens add, as the view that the engine would make."""
@@ -159,6 +170,7 @@ class PageArtist:
             page += numpy.linspace(-1, 1, page.shape[1])[None, :, None] * random.uniform(-25, 25)
         image = Image.fromarray(page.clip(0, 255).astype(numpy.uint8))
         return numpy.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
 
 def size_for(random: Random, characters: int, density: Density) -> float:
     """A font size, in pixels of the page, with which so many characters fit."""
@@ -180,7 +192,7 @@ def colours(random: Random) -> tuple[tuple[int, ...], tuple[int, ...]]:
             return (light, dark) if random.random() < 0.72 else (dark, light)
 
 
-def _ends(face: ImageFont.FreeTypeFont, line: str) -> list[float]:
+def _ends(face: FreeTypeFont, line: str) -> list[float]:
     """Where each character of a line begins and the last one ends, kerning spread over all."""
     ends = [0.0, *itertools.accumulate(_advance(face, character) for character in line)]
     scale = face.getlength(line) / (ends[-1] or 1)
@@ -188,5 +200,5 @@ def _ends(face: ImageFont.FreeTypeFont, line: str) -> list[float]:
 
 
 @lru_cache(maxsize=200_000)
-def _advance(face: ImageFont.FreeTypeFont, character: str) -> float:
+def _advance(face: FreeTypeFont, character: str) -> float:
     return face.getlength(character)

@@ -120,7 +120,7 @@ def _sheet(driver: webdriver.Chrome, random: Random, path: Path) -> Iterator[Pag
         "Emulation.setDeviceMetricsOverride",
         {"width": ACROSS * SIDE, "height": ACROSS * SIDE, "deviceScaleFactor": 1, "mobile": False},
     )
-    measured: list[Any] = driver.execute_script(MEASURE)  # type: ignore[no-untyped-call]
+    measured: list[Any] = driver.execute_script(MEASURE)
     image = numpy.asarray(Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB"))
     for (x, y), found in zip(cells, measured, strict=True):
         page = _page(image[y : y + SIDE, x : x + SIDE].copy(), found) if found else None
@@ -130,7 +130,8 @@ def _sheet(driver: webdriver.Chrome, random: Random, path: Path) -> Iterator[Pag
 
 def _page(image: Any, found: list[Any]) -> Page | None:
     """A page of the characters found: a new line begins where one stands left of the one before and below it."""
-    text, centres = "", []
+    text = ""
+    centres: list[tuple[float, float]] = []
     before: Any = None
     for character, left, right, top, bottom in found:
         if character not in CHARACTERS:

@@ -6,21 +6,22 @@ measuring and are never trained on. Numbers, amounts, dates, codes and words mad
 
 from __future__ import annotations
 
+import calendar
 import re
 import zlib
 from functools import lru_cache
-from random import Random
-
 from pydoc_data.topics import topics
+from random import Random
+from string import ascii_letters, ascii_uppercase, digits
 
 KEPT_OUT = 10  # one word of so many is kept for measuring
 PUNCTUATION = ",.;:!?"
 SIGNS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~€£§°–’“”"
 ACCENTED = "äöüÄÖÜßéèàçñ"
-ONSETS = "b c d f g h j k l m n p q r s t v w x y z bl br ch cl dr fl gr pl pr qu sh sl st str th tr".split()
-NUCLEI = "a e i o u ai au ea ee ie oo ou".split()
-CODAS = ["", *"b d f g k l ll m n ng nt p r rd s ss st t x ck".split()]
-MONTHS = "January February March April May June July August September October November December".split()
+ONSETS = ("b", *"cdfghjklmnpqrstvwxyz", "bl", "br", "ch", "cl", "dr", "fl", "gr", "pl", "qu", "sh", "st", "str", "th")
+NUCLEI = (*"aeiou", "ai", "au", "ea", "ee", "ie", "oo", "ou")
+CODAS = ("", *"bdfgklmnprstx", "ll", "ng", "nt", "rd", "ss", "st", "ck")
+MONTHS = calendar.month_name[1:]
 
 
 @lru_cache(maxsize=2)
@@ -70,8 +71,8 @@ class Writer:
 
     def _syllables(self) -> str:
         random = self.random
-        parts = [random.choice(ONSETS) + random.choice(NUCLEI) + random.choice(CODAS) for _ in range(random.choice([1, 2, 2, 3]))]
-        return "".join(parts)[:12]
+        count = random.choice([1, 2, 2, 3])
+        return "".join(random.choice(part) for _ in range(count) for part in (ONSETS, NUCLEI, CODAS))[:12]
 
     def _figure(self) -> str:
         random = self.random
@@ -88,8 +89,8 @@ class Writer:
         if kind == 6:
             return f"{random.randrange(1000) / 10}{random.choice(['%', '°', ' kg', ' km', 'x', ' mm'])}"
         if kind == 7:
-            letters = "".join(random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=random.randint(1, 4)))
+            letters = "".join(random.choices(ascii_uppercase, k=random.randint(1, 4)))
             return f"{letters}{random.choice(['-', '/', '', '_'])}{number}"
         if kind == 8:
             return "".join(random.choices(SIGNS, k=random.randint(1, 3)))
-        return "".join(random.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", k=random.randint(2, 8)))
+        return "".join(random.choices(ascii_letters + digits, k=random.randint(2, 8)))

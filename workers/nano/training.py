@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 RATE, MATRIX_RATE = 1e-3, 2e-3
 SHEETS = 90  # of Chromium's pages, about 60 on each
 WARM_UP = 100  # steps, at the start and when the decoder joins
-BESIDE = 0.3  # weight of what is learned beside the text
+BESIDE = 0.3  # weight of where to look, beside the text
 BALANCE = 0.01  # weight of experts being used alike
 SHOWN_EVERY, SAVED_EVERY = 20, 250  # steps
 MEMORY = 0.98  # of the running shares
@@ -96,7 +96,7 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16):
             losses, shares = self._losses(batch, text=level.text)
         total = torch.stack(list(losses.values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         seeing, rest = parts(self.model)
         nn.utils.clip_grad_norm_(seeing, 1.0)
         nn.utils.clip_grad_norm_([*rest, *self.heads.parameters()], 1.0)
@@ -115,8 +115,7 @@ class Training:
         tokens = watched.see(normalised(batch.pixels))
         neck, neck_right = heads.at_neck(watched.neck, batch)
         seen, seen_right = heads.in_tokens(tokens, batch)
-        weight = BESIDE if text else 1.0
-        losses = {"neck": weight * neck, "tokens": weight * seen}
+        losses = {"neck": neck, "tokens": seen}
         shares = {"neck": neck_right, "tokens": seen_right}
         if not text:
             return losses, shares
@@ -181,9 +180,10 @@ def parts(model: Any) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
 def optimisers(model: Any, heads: Heads) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside, AdamW for everything else."""
     outside = ("embed_tokens", "lm_head", "gate.weight", "position_embedding", "rel_pos")
-    matrices, others = [], list(heads.parameters())
+    matrices: list[nn.Parameter] = []
+    others = list(heads.parameters())
     for name, parameter in model.named_parameters():
-        inside = parameter.ndim == 2 and not any(part in name for part in outside)  # noqa: PLR2004
+        inside = parameter.ndim == 2 and not any(part in name for part in outside)
         (matrices if inside else others).append(parameter)
     return [
         torch.optim.Muon(

@@ -52,7 +52,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: value if value is None else value.to(device) for name, value in own.items()})
+        moved: dict[str, Any] = {name: value if value is None else value.to(device) for name, value in own.items()}
+        return Batch(**moved)
 
 
 def prompts(grid: tuple[int, int]) -> list[list[int]]:

@@ -45,8 +45,7 @@ class Heads(nn.Module):
 
     def in_tokens(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of vision tokens, (n, rows, columns, hidden)."""
-        labels = batch.in_patch.unflatten(1, (-1, PATCHES // TOKENS)).unflatten(3, (-1, PATCHES // TOKENS))
-        labels = labels.transpose(2, 3).flatten(3)  # (n, rows, columns, characters)
+        labels = in_tokens(batch.in_patch)
         return self._characters(self.token(tokens).unflatten(-1, (labels.shape[-1], CLASSES)), labels)
 
     def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,6 +77,15 @@ class Heads(nn.Module):
             seen = attention[:, :LOOKERS].gather(3, index[:, None, :, None].expand(-1, LOOKERS, -1, 1))[..., 0]
             losses.append(-seen.transpose(0, 1)[:, asked].float().clamp(min=1e-4).log().mean())
         return torch.stack(losses).mean()
+
+
+def in_tokens(in_patch: Tensor) -> Tensor:
+    """Labels of patches (n, rows, columns, IN_PATCH) as those of vision tokens, (n, rows, columns, characters).
+
+    The characters of a token are those of its patches, row by row.
+    """
+    side = PATCHES // TOKENS
+    return in_patch.unflatten(1, (-1, side)).unflatten(3, (-1, side)).transpose(2, 3).flatten(3)
 
 
 class Watched:

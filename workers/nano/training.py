@@ -73,7 +73,7 @@ class Training:
             log.info("level", name=level.name, **asdict(self.progress))
             seed = self.seed + 1000 * self.progress.level + self.progress.step
             for batch in loaded(level.mix, level.variety, seed, sheets):
-                self._step(batch, level)
+                self.train(batch, level)
                 ended = self._ended(level)
                 if ended or self.progress.step % SAVED_EVERY == 0:
                     self.save()
@@ -89,12 +89,13 @@ class Training:
     def _ended(self, level: Level) -> bool:
         return self.progress.level_step >= level.most or self.progress.right >= level.enough
 
-    def _step(self, batch: Batch, level: Level) -> None:
+    def train(self, batch: Batch, level: Level) -> None:
+        """One step of a level."""
         began = time.monotonic()
         batch = batch.to(self.device)
         self._set_rates(level)
         with torch.autocast(self.device.type, torch.bfloat16):
-            losses, shares = self._losses(batch, text=level.text)
+            losses, shares = self.losses(batch, text=level.text)
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         seeing, rest = parts(self.model)
@@ -109,7 +110,7 @@ class Training:
             shown |= {name: round(float(value), 3) for name, value in shares.items()}
             log.info("step", **shown, **{k: round(v, 3) for k, v in asdict(self.progress).items()})
 
-    def _losses(self, batch: Batch, *, text: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def losses(self, batch: Batch, *, text: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What is to be made small, by name, and the shares of characters that were right."""
         watched, heads = self.watched, self.heads
         tokens = watched.see(normalised(batch.pixels))

@@ -1,0 +1,308 @@
+"""The room where the nano model is trained: its text, its pages, their labels, and a training that goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from ocr_tasks.contract import Prompt
+from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
+from workers.engine.deepseek.families import Family
+from workers.engine.deepseek.pixels import views_of
+from workers.engine.deepseek.prompts import prompt_text
+from workers.engine.deepseek.vision import encode
+from workers.nano.alphabet import CHARACTERS, EOS_ID, IMAGE_ID, VOCABULARY, ids_of, text_of, tokenizer
+from workers.nano.architecture import new_model
+from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, placeholders_of, prompts
+from workers.nano.curriculum import LEVELS, Level
+from workers.nano.evaluation import Measured, plain
+from workers.nano.fonts import KEPT_OUT, font_files
+from workers.nano.heads import Heads, Watched, in_tokens
+from workers.nano.pages import Density, Page, PageArtist
+from workers.nano.plot import plot
+from workers.nano.publish import write_card
+from workers.nano.release import write_release
+from workers.nano.sheets import draw_sheets, read_sheets
+from workers.nano.texts import Writer, words
+from workers.nano.training import Progress, Training, optimisers
+
+INK = 60  # difference from the paper that is ink
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """An untrained model as it would be released."""
+    folder = tmp_path_factory.mktemp("release")
+    write_release(new_model(0), folder)
+    return load_checkpoint(folder)
+
+
+# -- text and tokens ----------------------------------------------------------
+
+
+def test_every_character_is_one_token_and_comes_back() -> None:
+    own = tokenizer()
+    assert own.encode(CHARACTERS, add_special_tokens=False) == ids_of(CHARACTERS)
+    assert own.decode(ids_of(CHARACTERS)) == text_of(ids_of(CHARACTERS)) == CHARACTERS
+    assert len(own) == VOCABULARY
+
+
+def test_a_prompt_costs_three_tokens_at_most() -> None:
+    asked: tuple[Prompt, ...] = ("document", "free", "figure", "describe")
+    for prompt in asked:
+        rest = prompt_text(prompt, Family.DEEPSEEK_OCR).removeprefix("<image>")
+        assert len(tokenizer().encode(rest, add_special_tokens=False)) <= 3, prompt
+
+
+def test_words_that_are_measured_with_are_never_trained_on() -> None:
+    trained, kept_out = words(kept_out=False), words(kept_out=True)
+    assert not set(trained) & set(kept_out)
+    assert len(trained) > 5 * len(kept_out) > 500
+
+
+def test_text_has_only_known_characters_and_about_the_length_asked_for() -> None:
+    writer = Writer(Random(1))
+    for length in (5, 30, 150, 400):
+        text = " ".join(writer.words(length))
+        assert set(text) <= set(CHARACTERS)
+        assert length - 2 <= len(text) <= length + 20
+
+
+def test_fonts_kept_out_are_no_fonts_trained_on() -> None:
+    assert not [path for path in font_files(kept_out=False) if KEPT_OUT.search(path.name)]
+    assert all(KEPT_OUT.search(path.name) for path in font_files(kept_out=True))
+
+
+# -- pages --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "density", [Density(5, 25, 1), Density(60, 160), Density(220, 340), Density(100, 300, grid=(2, 1))]
+)
+def test_characters_are_where_a_page_says_they_are(density: Density) -> None:
+    """Around the centre of a printed character there is ink, or what is not paper."""
+    artist = PageArtist(3)
+    pages = [artist.page(density) for _ in range(20)]
+    checked = near_ink = 0
+    for page in pages:
+        assert page.image.shape == (256 * density.grid[1], 256 * density.grid[0], 3)
+        assert len(page.centres) == len(page.text) <= density.most + 20
+        assert page.text.count("\n") < density.lines
+        assert page.centres.min() >= 0
+        assert (page.centres.max(0) < [256 * density.grid[0], 256 * density.grid[1]]).all()
+        paper = numpy.median(page.image.reshape(-1, 3), axis=0)
+        ink = numpy.abs(page.image - paper).sum(-1) > INK
+        for character, (x, y) in zip(page.text, page.centres, strict=True):
+            if character.isalnum():
+                checked += 1
+                near_ink += bool(ink[max(0, int(y) - 5) : int(y) + 6, max(0, int(x) - 4) : int(x) + 5].any())
+    assert near_ink > 0.98 * checked > 0
+
+
+def test_a_seed_draws_the_same_pages_and_another_seed_others() -> None:
+    first, again, other = (PageArtist(seed).page(Density(60, 160)) for seed in (5, 5, 6))
+    assert first.text == again.text != other.text
+    assert (first.image == again.image).all()
+
+
+def test_a_plain_page_is_black_on_white() -> None:
+    page = PageArtist(4, variety=0).page(Density(60, 160))
+    assert (page.image[..., 0] == page.image[..., 2]).all()
+    assert numpy.median(page.image) == 255
+
+
+def test_chromium_draws_pages_whose_text_is_known(tmp_path: Path) -> None:
+    draw_sheets(tmp_path, 1, seed=2)
+    pages = read_sheets(tmp_path)
+    assert len(pages) > 32
+    near_ink = checked = 0
+    for page in pages:
+        assert set(page.text) <= set(CHARACTERS)
+        assert len(page.centres) == len(page.text)
+        assert not any(line != line.strip() or not line for line in page.text.split("\n"))
+        ink = numpy.abs(page.image - numpy.median(page.image.reshape(-1, 3), axis=0)).sum(-1) > INK
+        for character, (x, y) in zip(page.text, page.centres, strict=True):
+            if character.isalnum():
+                checked += 1
+                near_ink += bool(ink[max(0, int(y) - 5) : int(y) + 6, max(0, int(x) - 4) : int(x) + 5].any())
+    assert near_ink > 0.97 * checked
+    assert [path.name for path in tmp_path.iterdir()] == ["0000.npz"]
+
+
+# -- batches ------------------------------------------------------------------
+
+
+def page_of(text: str, centres: list[tuple[float, float]], size: tuple[int, int] = (256, 256)) -> Page:
+    image = numpy.full((size[1], size[0], 3), 255, numpy.uint8)
+    return Page(image, text, numpy.array(centres, numpy.float32))
+
+
+def test_labels_name_the_next_token_and_where_it_is() -> None:
+    page = page_of("a\nb", [(8, 8), (20, 8), (250, 40)])
+    prompt = prompts((1, 1))[0]
+    batch = batch_of([page, page_of("cd ef", [(1, 1)] * 5)], prompt)
+    start = len(prompt)
+    assert batch.ids[0, start : start + 4].tolist() == [*ids_of("a\nb"), EOS_ID]
+    assert batch.labels[0, start - 1 : start + 3].tolist() == [*ids_of("a\nb"), EOS_ID]
+    assert (batch.labels[0, : start - 1] == IGNORED).all()
+    assert (batch.labels[0, start + 3 :] == IGNORED).all()
+    assert batch.places[0, start - 1 : start + 2].tolist() == [[0, 0], [0, 1], [2, 15]]
+    assert (batch.places[0, start + 2 :] == IGNORED).all()
+    assert batch.characters == 4 + 6
+    assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, 0, 0, 0]
+    assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
+    assert batch.in_patch[0].count_nonzero() == 2  # a newline is nothing to be seen
+    assert batch.in_patch[1, 0, 0].tolist() == [CHARACTERS.index(character) + 1 for character in "cdef"]
+
+
+def test_batches_repeat_with_their_seed_and_show_pages_twice() -> None:
+    mix = ((1.0, Density(5, 25, 1), 4),)
+    first, again = (iter(Batches(mix, 0.5, seed=9)) for _ in range(2))
+    batches = [next(first) for _ in range(6)]
+    assert all((one.ids == next(again).ids).all() for one in batches)
+    rows = [tuple(row.tolist()) for batch in batches for row in batch.pixels.flatten(1)[:, ::997]]
+    assert len(set(rows)) < len(rows)
+
+
+# -- the model in training ----------------------------------------------------
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_training_sees_and_writes_as_the_engine_does(checkpoint: Checkpoint, grid: tuple[int, int]) -> None:
+    page = PageArtist(3).page(Density(40, 60, grid=grid))
+    prompt = prompts(grid)[0]
+    batch = batch_of([page], prompt)
+    model: Any = checkpoint.model
+    mode = "tiny" if grid == (1, 1) else "gundam"
+    with torch.no_grad():
+        features = encode(checkpoint, [views_of(Image.fromarray(page.image), mode, checkpoint.resolutions)])[0]
+        assert len(features) == placeholders_of(grid) == prompt.count(IMAGE_ID)
+        embeds = model.get_input_embeddings()(batch.ids).clone()
+        embeds[batch.ids == IMAGE_ID] = features
+        served = model.lm_head(model.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state)
+        watched = Watched(load_again(checkpoint))
+        pages = [watched.see(normalised(batch.pixels))]
+        if batch.whole is not None:
+            pages.append(watched.see(normalised(batch.whole)))
+        trained = watched.write(pages, batch.ids)
+    torch.testing.assert_close(trained, served, atol=1e-4, rtol=1e-4)
+
+
+def load_again(checkpoint: Checkpoint) -> Any:
+    """The same model without the hooks of others."""
+    model = new_model(1)
+    model.load_state_dict(checkpoint.model.state_dict())
+    return model
+
+
+def test_a_vision_token_has_the_characters_of_its_patches_row_by_row() -> None:
+    batch = batch_of([page_of("ab", [(8, 8), (250, 40)])], prompts((1, 1))[0])
+    labels = in_tokens(batch.in_patch)
+    assert labels.shape == (1, 4, 4, 16 * 4)
+    assert labels[0, 0, 0, 0] == CHARACTERS.index("a") + 1
+    assert labels[0, 0, 3, (2 * 4 + 3) * 4] == CHARACTERS.index("b") + 1
+    assert labels.count_nonzero() == 2
+
+
+def test_heads_look_for_the_next_character_in_its_vision_token() -> None:
+    """All attention on the token of the next character costs nothing, and any elsewhere does."""
+    batch = batch_of([page_of("ab", [(8, 8), (250, 40)])], prompts((1, 1))[0])
+    start, time = len(prompts((1, 1))[0]), batch.ids.shape[1]
+    attention = torch.zeros(1, 8, time, time)
+    attention[0, :, start - 1, 1] = 1  # the first token of the first row, after BOS
+    attention[0, :, start, 4] = 1  # the last of the first row
+    assert Heads().looks([attention], batch) == pytest.approx(0, abs=1e-6)
+    assert Heads().looks([attention.roll(1, dims=3)], batch) > 5
+
+
+TINY = replace(LEVELS[0], most=2, mix=((1.0, Density(5, 25, 1), 2),))
+TINY_LEVELS: tuple[Level, ...] = (
+    TINY,
+    replace(TINY, name="lines", text=True, enough=2.0),
+    replace(TINY, name="tiles", text=True, enough=2.0, mix=((1.0, Density(20, 40, grid=(2, 1)), 2),)),
+)
+
+
+def tiny_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
+    monkeypatch.setattr("workers.nano.training.SHEETS", 0)
+    return Training(folder, 0, torch.device("cpu"), TINY_LEVELS)
+
+
+def test_a_training_goes_on_from_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = tiny_training(tmp_path, monkeypatch)
+    assert not stopped.run(minutes=0)
+    assert stopped.progress.step == 1
+    again = tiny_training(tmp_path, monkeypatch)
+    assert again.progress == stopped.progress
+    for name, weight in stopped.model.state_dict().items():
+        assert (again.model.state_dict()[name] == weight).all(), name
+    assert again.run()
+    assert (again.progress.step, again.progress.level) == (6, len(TINY_LEVELS))
+    served = load_checkpoint(tmp_path / "release")
+    for name, weight in served.model.state_dict().items():
+        torch.testing.assert_close(weight, again.model.state_dict()[name], atol=0.01, rtol=0.01)
+    assert not (tmp_path / "checkpoint.new").exists()
+
+
+def test_steps_make_the_losses_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    training = tiny_training(tmp_path, monkeypatch)
+    pages = [PageArtist(7, variety=0).page(Density(5, 25, 1)) for _ in range(2)]
+    batch = batch_of(pages, prompts((1, 1))[0])
+    level = replace(TINY_LEVELS[1], most=100)
+    training.progress.step = training.progress.level_step = 30  # where the rates are no longer tiny
+    before = losses_of(training, batch)
+    for _ in range(8):
+        training.train(batch, level)
+    after = losses_of(training, batch)
+    assert after["text"] < 0.9 * before["text"]
+    assert after["neck"] < before["neck"]
+
+
+def losses_of(training: Training, batch: Batch) -> dict[str, float]:
+    with torch.no_grad():
+        return {name: float(loss) for name, loss in training.losses(batch, text=True)[0].items()}
+
+
+def test_each_parameter_belongs_to_one_optimiser() -> None:
+    model, heads = new_model(0), Heads()
+    groups = [group for optimiser in optimisers(model, heads) for group in optimiser.param_groups]
+    owned = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(owned) == len(set(owned))
+    assert set(owned) == {id(p) for p in [*model.parameters(), *heads.parameters()]}
+
+
+# -- what is said of it -------------------------------------------------------
+
+
+def test_white_space_does_not_count_as_an_error() -> None:
+    assert plain(" a\n\n b  c ") == "a b c"
+
+
+def test_the_card_says_what_was_measured(tmp_path: Path) -> None:
+    gated = [Measured(6, fonts, None, 500, 5.9, 0.0123, 0.5) for fonts in ("trained on", "unseen")]
+    curved = [Measured(one, "trained on", dtype, 100, one, 0.01 * one, 0.1) for one in (1, 10) for dtype in DTYPES]
+    write_card(tmp_path, gated, curved, Progress(step=1234, pages=5678, characters=9_000_000, seconds=7200))
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "{" not in card
+    assert "| 6 | trained on | 500 | 1.23 % | 2 % | 50 % |" in card
+    assert "| 10.0 | 10.00 % | 10.00 % | 10.00 % | 10.00 % |" in card
+    assert "1,234 steps" in card
+    assert "2.0" in card
+    ElementTree.fromstring((tmp_path / "curve.svg").read_text(encoding="utf-8"))
+
+
+DTYPES: tuple[Any, ...] = (None, "bf16", "int8", "int4")
+
+
+def test_a_plot_is_an_image_with_a_line_for_each_name() -> None:
+    drawn = ElementTree.fromstring(plot({"one": [(1, 0.5), (2, 5)], "two": [(1, 1)]}, [(2, 5)], across="x", up="y"))
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"one", "two", "x", "y", "5 %"} <= set(texts)

@@ -21,8 +21,10 @@ import psycopg2  # type: ignore[import-untyped]
 import pytest
 import redis
 
+from ocr_tasks.contract import NOTICES
 from tests.processes import alive, descendants
 from tests.stack import CLI, until
+from workers.engine.deepseek import nano
 
 pytestmark = pytest.mark.stack
 
@@ -263,7 +265,9 @@ def test_whole_service_runs_and_a_killed_up_leaves_nothing(data_dir: Path) -> No
     family: set[int] = set()
     try:
         state = up.ready()
-        assert httpx.get(f"{state['url']}/readyz").json()["status"] == "ready"
+        ready = httpx.get(f"{state['url']}/readyz").json()
+        assert ready["status"] == "ready"
+        assert ("tokenEngine" in ready) == nano.can_run()
         until(lambda: "rapid0@" in httpx.get(state["flower_url"]).text, 30, "Flower's view of the engine")
         family = up.family()
     finally:
@@ -282,6 +286,13 @@ def test_demo_prints_only_markdown_and_leaves_nothing(tmp_path: Path) -> None:
     assert "harbour registers" in shown.stdout
     assert "ready" not in shown.stdout
     assert "3 of 3 pages" in shown.stderr
+    document, *page = shown.stdout.split("\n---\n")
+    assert "vision tokens" not in document
+    assert len(page) == nano.can_run()
+    if page:
+        assert page[0].strip().startswith("# A page as vision tokens\n")
+        assert "Harbour office" in page[0]
+        assert NOTICES["nano"] in page[0]
     # Files of a library that reports on its use would lie here too.
     assert {path.name for path in tmp_path.rglob("*")} == {"tmp", "home"}
 

@@ -24,6 +24,7 @@ import redis
 from ocr_tasks.contract import NOTICES
 from tests.processes import alive, descendants
 from tests.stack import CLI, until
+from workers.demo_tokens import PICTURE as SMALL
 from workers.engine.deepseek import nano
 
 pytestmark = pytest.mark.stack
@@ -268,12 +269,27 @@ def test_whole_service_runs_and_a_killed_up_leaves_nothing(data_dir: Path) -> No
         ready = httpx.get(f"{state['url']}/readyz").json()
         assert ready["status"] == "ready"
         assert ("tokenEngine" in ready) == nano.can_run()
+        if nano.can_run():
+            compressed(state["url"])
         until(lambda: "rapid0@" in httpx.get(state["flower_url"]).text, 30, "Flower's view of the engine")
         family = up.family()
     finally:
         up.process.kill()
         up.process.communicate()
     until(lambda: not any(map(alive, family)), 15, "the end of all that up had started")
+
+
+def compressed(url: str) -> None:
+    """Have a picture compressed, which `rapid` cannot."""
+    with SMALL.open("rb") as picture:
+        wait = {"Prefer": "wait=60"}
+        answer = httpx.post(f"{url}/api/dom/compress", files={"file": picture}, headers=wait, timeout=70)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["metadata"]["notice"] == NOTICES["nano"]
+    assert answer.json()["data"]["pages"][0]["model"] == "nano"
+    assert [(job["engine"], job["notice"]) for job in httpx.get(f"{url}/api/jobs").json()["jobs"]] == [
+        ("nano", NOTICES["nano"])
+    ]
 
 
 def test_demo_prints_only_markdown_and_leaves_nothing(tmp_path: Path) -> None:

@@ -227,7 +227,9 @@ class Stack:
         }
         named = {environment_name(name): value for name, value in ours.items()}
         # onnxruntime (since 1.29) reports on its use to its maker unless told not to: not from a self-hosted service.
-        return {**os.environ, **named, "PYTHONUNBUFFERED": "1", "ORT_DISABLE_TELEMETRY": "1"}
+        # torch makes a folder for compiled code, used or not, beside everybody's temporary files.
+        quiet = {"ORT_DISABLE_TELEMETRY": "1", "TORCHINDUCTOR_CACHE_DIR": str(self.data_dir / "run" / "torch")}
+        return {**os.environ, **named, **quiet, "PYTHONUNBUFFERED": "1"}
 
     def _write_state(self) -> None:
         state = {

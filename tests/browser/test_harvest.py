@@ -14,6 +14,7 @@ from ocr_tasks.errors import InvalidOption, RenderTimeout
 from tests.browser.conftest import Rendering
 from tests.browser.site import Site
 from tests.drawing import LATIN_FONTS, installed_fonts
+from workers.demo_tokens import PAGE, PICTURE, SIDE, TEXT, VIEW
 from workers.sources.browser import Harvest, TextRun
 from workers.sources.cuts import blank_rows, cut_pages
 
@@ -206,3 +207,10 @@ def test_pages_are_cut_between_the_lines_of_a_very_tall_table(render_html: Rende
     assert len(harvest.runs) == 600
     for run in harvest.runs:
         assert sum(cut.top <= run.box[1] and run.box[3] <= cut.bottom for cut in cuts) == 1, run
+
+
+def test_the_picture_of_the_small_page_in_the_package_is_of_the_page(render_html: Rendering) -> None:
+    harvest = render_html(PAGE.read_text(encoding="utf-8"), **VIEW)
+    assert harvest.text.split() == TEXT.read_text(encoding="utf-8").split()
+    assert (harvest.width, harvest.height) == Image.open(PICTURE).size == (SIDE, SIDE)
+    assert max(run.box[3] for run in harvest.runs) < SIDE, "its last line is cut off"

@@ -21,8 +21,11 @@ import psycopg2  # type: ignore[import-untyped]
 import pytest
 import redis
 
+from ocr_tasks.contract import NOTICES
 from tests.processes import alive, descendants
 from tests.stack import CLI, until
+from workers.demo_tokens import PICTURE as SMALL
+from workers.engine.deepseek import nano
 
 pytestmark = pytest.mark.stack
 
@@ -263,13 +266,30 @@ def test_whole_service_runs_and_a_killed_up_leaves_nothing(data_dir: Path) -> No
     family: set[int] = set()
     try:
         state = up.ready()
-        assert httpx.get(f"{state['url']}/readyz").json()["status"] == "ready"
+        ready = httpx.get(f"{state['url']}/readyz").json()
+        assert ready["status"] == "ready"
+        assert ("tokenEngine" in ready) == nano.can_run()
+        if nano.can_run():
+            compressed(state["url"])
         until(lambda: "rapid0@" in httpx.get(state["flower_url"]).text, 30, "Flower's view of the engine")
         family = up.family()
     finally:
         up.process.kill()
         up.process.communicate()
     until(lambda: not any(map(alive, family)), 15, "the end of all that up had started")
+
+
+def compressed(url: str) -> None:
+    """Have a picture compressed, which `rapid` cannot."""
+    with SMALL.open("rb") as picture:
+        wait = {"Prefer": "wait=60"}
+        answer = httpx.post(f"{url}/api/dom/compress", files={"file": picture}, headers=wait, timeout=70)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["metadata"]["notice"] == NOTICES["nano"]
+    assert answer.json()["data"]["pages"][0]["model"] == "nano"
+    assert [(job["engine"], job["notice"]) for job in httpx.get(f"{url}/api/jobs").json()["jobs"]] == [
+        ("nano", NOTICES["nano"])
+    ]
 
 
 def test_demo_prints_only_markdown_and_leaves_nothing(tmp_path: Path) -> None:
@@ -282,6 +302,13 @@ def test_demo_prints_only_markdown_and_leaves_nothing(tmp_path: Path) -> None:
     assert "harbour registers" in shown.stdout
     assert "ready" not in shown.stdout
     assert "3 of 3 pages" in shown.stderr
+    document, *page = shown.stdout.split("\n---\n")
+    assert "vision tokens" not in document
+    assert len(page) == nano.can_run()
+    if page:
+        assert page[0].strip().startswith("# A page as vision tokens\n")
+        assert "Harbour office" in page[0]
+        assert NOTICES["nano"] in page[0]
     # Files of a library that reports on its use would lie here too.
     assert {path.name for path in tmp_path.rglob("*")} == {"tmp", "home"}
 

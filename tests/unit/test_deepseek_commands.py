@@ -21,7 +21,7 @@ from workers.commands import register
 from workers.engine import PageDone, PageWork, WorkId
 from workers.engine.deepseek import nano
 from workers.engine.deepseek.families import Family
-from workers.engine.deepseek.smoke import TEXT, error_rate, read_sample
+from workers.engine.deepseek.smoke import PAGE, error_rate, read_sample
 
 Run = Callable[..., Result]
 
@@ -132,7 +132,7 @@ def result_of(text: str) -> PageResult:
 
 
 def test_the_page_is_read_and_compared() -> None:
-    truth = TEXT.read_text(encoding="utf-8")
+    truth = PAGE.with_suffix(".txt").read_text(encoding="utf-8")
     engine = Scripted(result_of(truth.replace("lighthouse", "lightbouse")))
     smoke = read_sample(engine, Settings())
     assert smoke.error_rate == pytest.approx(2 / len(" ".join(truth.split())))
@@ -158,3 +158,10 @@ def test_smoke_reads_the_page_with_the_engine_itself(run: Run) -> None:
     assert result.exit_code == Exit.FAILED, result.stderr
     assert "page.png: character error rate " in result.stdout
     assert "this model does not read" in result.stderr
+
+
+def test_smoke_shows_a_small_page_to_a_model_that_sees_little(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("workers.engine.deepseek.engine")
+    result = run("check", "--smoke", str(write_nano(tmp_path / "small")))
+    assert result.exit_code == Exit.FAILED, result.stderr
+    assert "small.png: character error rate " in result.stdout

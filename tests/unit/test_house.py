@@ -46,8 +46,8 @@ def files_of(*folders: str) -> tuple[str, ...]:
     [
         ("web", files_of("web/")),
         ("workers", files_of("workers/")),
-        ("torch", files_of("workers/engine/deepseek")),
-        ("transformers", files_of("workers/engine/deepseek")),
+        ("torch", files_of("workers/engine/deepseek", "workers/nano/")),
+        ("transformers", files_of("workers/engine/deepseek", "workers/nano/")),
         ("selenium", files_of("workers/sources/browser")),
         ("sqlalchemy", files_of("ocr_tasks/models/", "ocr_tasks/jobs/", "ocr_tasks/cache")),
         ("flask", files_of("web/")),

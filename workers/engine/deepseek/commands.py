@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 MOST_ERROR = 0.1
+LEAST_WHOLE_PAGE = 512  # pixels of a view; smaller ones show the model a small page
 MODES_SHOWN_FOR = (1654, 2339)  # A4 at 200 dpi
 
 
@@ -93,15 +94,16 @@ def check(settings: Settings, smoke: bool) -> Exit:
 
 def _smoke(settings: Settings) -> Exit:
     from workers.engine.deepseek.engine import load_deepseek
-    from workers.engine.deepseek.smoke import PAGE, read_sample
+    from workers.engine.deepseek.smoke import PAGE, SMALL, read_sample
 
     engine = load_deepseek(settings)
+    page = SMALL if engine.checkpoint.resolutions.of("tiny").side < LEAST_WHOLE_PAGE else PAGE
     try:
-        result, wrong, seconds = read_sample(engine, settings)
+        result, wrong, seconds = read_sample(engine, settings, page)
     finally:
         engine.close()
     flags = f", flags: {', '.join(result.flags)}" if result.flags else ""
-    emit(f"{PAGE.name}: character error rate {wrong:.2%}, mode {result.mode}, {seconds:.1f} s{flags}")
+    emit(f"{page.name}: character error rate {wrong:.2%}, mode {result.mode}, {seconds:.1f} s{flags}")
     if wrong <= MOST_ERROR:
         return Exit.FINE
     say(f"Error: more than {MOST_ERROR:.0%} of the characters are wrong: this model does not read")

@@ -14,7 +14,8 @@ from ocr_tasks.settings import Settings
 from workers.engine import Engine, PageWork, WorkId
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-PAGE, TEXT = SAMPLES / "page.png", SAMPLES / "page.txt"
+PAGE, SMALL = SAMPLES / "page.png", SAMPLES / "small.png"
+"""A whole page, and one for a model that sees little at once; what stands on each lies beside it."""
 
 
 class Smoke(NamedTuple):
@@ -25,22 +26,22 @@ class Smoke(NamedTuple):
     seconds: float
 
 
-def read_sample(engine: Engine, settings: Settings) -> Smoke:
-    """Read the page that comes with the package; raises OcrError as the page would fail, or TimeoutError."""
-    work = PageWork(WorkId(uuid4(), 1, 1), load=_load, options=OcrOptions())
+def read_sample(engine: Engine, settings: Settings, page: Path = PAGE) -> Smoke:
+    """Read a page that comes with the package; raises OcrError as the page would fail, or TimeoutError."""
+    work = PageWork(WorkId(uuid4(), 1, 1), load=lambda: _loaded(page), options=OcrOptions())
     started = time.monotonic()
     engine.admit([work])
     while time.monotonic() - started < settings.page_timeout_s:
         for done in engine.step():
             if not isinstance(done.outcome, PageResult):
                 raise done.outcome
-            truth = TEXT.read_text(encoding="utf-8")
+            truth = page.with_suffix(".txt").read_text(encoding="utf-8")
             return Smoke(done.outcome, error_rate(done.outcome.text, truth), time.monotonic() - started)
     raise TimeoutError(f"the page was not read within {settings.page_timeout_s:g} s (OCR_PAGE_TIMEOUT_S)")
 
 
-def _load() -> Image.Image:
-    with Image.open(PAGE) as image:
+def _loaded(page: Path) -> Image.Image:
+    with Image.open(page) as image:
         return image.convert("RGB")
 
 

@@ -32,16 +32,16 @@ SPARSE, USUAL, DENSE, OVERFULL = Density(20, 90), Density(70, 165), Density(130,
 WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
-PAGES = (1, LINES2, 32), (1, SPARSE, 28), (4, USUAL, 24), (2, DENSE, 16), (0.3, OVERFULL, 12)
+PAGES = (0.5, LINES2, 32), (0.7, SPARSE, 28), (4, USUAL, 24), (1.5, DENSE, 16), (0.2, OVERFULL, 12)
 IN_TILES = (0.7, WIDE, 8), (0.7, TALL, 8), (0.3, SQUARE, 4)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.40, 2000, text=False, variety=0.0),
     Level("to see", TO_SEE, 0.50, 3000, text=False, variety=0.7),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
-    Level("pages", PAGES, 0.97, 5_000),
-    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 8_000),
+    Level("pages", PAGES, 0.50, 2_500),
+    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 5_200),
 )
 """All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
-FALLS = 0.3
+FALLS = 0.4
 """The part of the last level in which the learning rate falls."""

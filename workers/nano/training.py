@@ -27,7 +27,7 @@ from workers.nano.sheets import draw_sheets, read_sheets
 
 log = structlog.get_logger(__name__)
 
-RATE, MATRIX_RATE = 1e-3, 2e-3
+RATE, MATRIX_RATE = 1.5e-3, 2e-3
 SHEETS = 90  # of Chromium's pages, about 60 on each
 WARM_UP = 100  # steps, at the start and when the decoder joins
 BESIDE = 0.3  # weight of where to look, beside the text
@@ -167,7 +167,10 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            rates = [group["highest"] for group in optimiser.param_groups]
             optimiser.load_state_dict(stored)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["highest"] = rate  # of this version, not of the one that was stopped
         self.progress = Progress(**state["progress"])
 
 

@@ -9,6 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 FILE ?=
 MINUTES ?= 10
+NANO ?= .nano
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,10 @@ bench-engine: $(VENV)/.dev ## Measure the engine deepseek, on the GPU where ther
 
 bench-dom: $(VENV)/.dev ## Measure pages of the web, rendered and stored (BENCH="renders --json FILE")
 	@$(RUN) tests.benchmarks.dom $(BENCH)
+
+train-nano: $(VENV)/.dev ## Train nano, or go on with it (NANO=folder MINUTES=10), then measure it into the package
+	@$(RUN) workers.nano.training "$(NANO)" $(if $(filter command line,$(origin MINUTES)),--minutes $(MINUTES))
+	@$(RUN) workers.nano.publish "$(NANO)"
 
 soak: $(VENV)/.dev ## Run what takes long: chaos, and whether anything grows (MINUTES=10 each)
 	@$(RUN) tests.soak.chaos --minutes $(MINUTES)
@@ -107,4 +112,4 @@ if ! { { command -v chromium-headless-shell || command -v chromium || command -v
 fi
 endef
 
-.PHONY: help venv install demo up test bench bench-engine bench-dom soak check format constraints clean
+.PHONY: help venv install demo up test bench bench-engine bench-dom train-nano soak check format constraints clean

@@ -1,8 +1,9 @@
 """Put a trained model into the package, with a card that says what was measured.
 
-    python -m workers.nano.publish FOLDER [--into FOLDER] [--pages 500]
+    python -m workers.nano.publish FOLDER [--into FOLDER] [--pages 500] [--anyway]
 
-FOLDER is that of the training. The curve is drawn to `curve.svg`, and all measurements are in `measured.json`.
+FOLDER is that of the training, which must have come to its end, or `--anyway`. The curve is drawn to `curve.svg`, and
+all measurements are in `measured.json`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 
 from ocr_tasks.contract import TokenDtype
 from workers.engine.deepseek.nano import FOLDER
+from workers.nano.curriculum import LEVELS
 from workers.nano.evaluation import DENSITIES, DTYPES, GATE, Measured, Reader, curve, gate
 from workers.nano.plot import plot
 from workers.nano.training import Progress
@@ -41,8 +43,12 @@ def publish(trained: Path, into: Path, pages: int) -> None:
         shutil.copyfile(trained / "release" / name, into / name)
     reader = Reader(into)
     gated, curved = list(gate(reader, pages)), list(curve(reader, max(1, pages // 5)))
-    progress = Progress(**torch.load(trained / "checkpoint.pt", map_location="cpu", weights_only=True)["progress"])
-    write_card(into, gated, curved, progress)
+    write_card(into, gated, curved, progress_of(trained))
+
+
+def progress_of(trained: Path) -> Progress:
+    """How far a training is."""
+    return Progress(**torch.load(trained / "checkpoint.pt", map_location="cpu", weights_only=True)["progress"])
 
 
 def write_card(into: Path, gated: Sequence[Measured], curved: Sequence[Measured], progress: Progress) -> None:
@@ -97,7 +103,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--into", type=Path, default=FOLDER)
     parser.add_argument("--pages", type=int, default=500, help="of each kind of the gate; the curve takes a fifth")
+    parser.add_argument("--anyway", action="store_true", help="although the training has not come to its end")
     given = parser.parse_args()
+    level = progress_of(given.folder).level
+    if level < len(LEVELS) and not given.anyway:
+        print(f"The training is at level {level + 1} of {len(LEVELS)}: the model in the package stays as it is.")
+        return
     publish(given.folder, given.into, given.pages)
 
 

@@ -226,8 +226,8 @@ def test_heads_look_for_the_next_character_in_its_vision_token() -> None:
 TINY = replace(LEVELS[0], most=2, mix=((1.0, Density(5, 25, 1), 2),))
 TINY_LEVELS: tuple[Level, ...] = (
     TINY,
-    replace(TINY, name="lines", text=True, enough=2.0),
-    replace(TINY, name="tiles", text=True, enough=2.0, mix=((1.0, Density(20, 40, grid=(2, 1)), 2),)),
+    replace(TINY, name="lines", text=1.0, enough=2.0),
+    replace(TINY, name="tiles", text=1.0, enough=2.0, mix=((1.0, Density(20, 40, grid=(2, 1)), 2),)),
 )
 
 

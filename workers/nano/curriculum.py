@@ -14,8 +14,8 @@ Mix = tuple[tuple[float, Density, int], ...]
 class Level:
     """A part of the training. It ends when `enough` of the characters are right, or after `most` steps.
 
-    text: whether the decoder learns too. What counts are characters in the vision tokens before that, and then those
-    that the decoder writes when it is given all before them. variety: the share of pages in any font and colour; the
+    text: the share of steps in which the decoder learns too; the others cost less than half. What counts are characters
+    in the vision tokens while it learns nothing, and then those that it writes when it is given all before them. variety: the share of pages in any font and colour; the
     others are black on white in upright fonts of common weight, with which shapes are found in a fraction of the time.
     """
 
@@ -23,7 +23,7 @@ class Level:
     mix: Mix
     enough: float
     most: int
-    text: bool = True
+    text: float = 1.0
     variety: float = 1.0
 
 
@@ -36,11 +36,12 @@ PAGES = (0.5, LINES2, 32), (0.7, SPARSE, 28), (4, USUAL, 24), (1.5, DENSE, 16), 
 IN_TILES = (0.7, WIDE, 8), (0.7, TALL, 8), (0.3, SQUARE, 4)
 
 LEVELS = (
-    Level("to see what is plain", TO_SEE, 0.40, 2000, text=False, variety=0.0),
-    Level("to see", TO_SEE, 0.50, 3000, text=False, variety=0.7),
+    Level("to see what is plain", TO_SEE, 0.40, 2000, text=0.0, variety=0.0),
+    Level("to see", TO_SEE, 0.50, 3000, text=0.0, variety=0.7),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
     Level("pages", PAGES, 0.50, 2_500),
-    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 5_200),
+    Level("pages, to see more of them", PAGES, 2.0, 2_400, text=0.25),
+    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 3_400),
 )
 """All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
 FALLS = 0.4

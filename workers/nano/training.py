@@ -8,6 +8,7 @@ by no more than threads and kernels do.
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ class Training:
         self.watched = Watched(self.model)
         self.optimisers = optimisers(self.model, self.heads)
         self.progress = Progress()
+        self.stopping = False
         if (folder / "checkpoint.pt").exists():
             self._resume()
 
@@ -79,12 +81,16 @@ class Training:
                     self.save()
                 if ended:
                     break
-                if minutes is not None and time.monotonic() - began > 60 * minutes:
+                if self.stopping or (minutes is not None and time.monotonic() - began > 60 * minutes):
                     self.save()
                     return False
             self.progress.level, self.progress.level_step, self.progress.right = self.progress.level + 1, 0, 0.0
         self.save()
         return True
+
+    def stop(self, *_signal: object) -> None:
+        """End the run after this step, with a checkpoint."""
+        self.stopping = True
 
     def _ended(self, level: Level) -> bool:
         return self.progress.level_step >= level.most or self.progress.right >= level.enough
@@ -93,9 +99,11 @@ class Training:
         """One step of a level."""
         began = time.monotonic()
         batch = batch.to(self.device)
+        at = self.progress.level_step
+        text = int((at + 1) * level.text) > int(at * level.text)
         self._set_rates(level)
         with torch.autocast(self.device.type, torch.bfloat16):
-            losses, shares = self.losses(batch, text=level.text)
+            losses, shares = self.losses(batch, text=text)
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         seeing, rest = parts(self.model)
@@ -104,7 +112,8 @@ class Training:
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        self._count(batch, float(shares["text" if level.text else "tokens"]), time.monotonic() - began)
+        right = shares.get("text" if level.text else "tokens")
+        self._count(batch, None if right is None else float(right), time.monotonic() - began)
         if self.progress.step % SHOWN_EVERY == 0:
             shown = {f"loss_{name}": round(float(value.detach()), 3) for name, value in losses.items()}
             shown |= {name: round(float(value), 3) for name, value in shares.items()}
@@ -142,10 +151,11 @@ class Training:
             for group in optimiser.param_groups:
                 group["lr"] = group["highest"] * rate
 
-    def _count(self, batch: Batch, right: float, seconds: float) -> None:
+    def _count(self, batch: Batch, right: float | None, seconds: float) -> None:
         progress = self.progress
         progress.step, progress.level_step = progress.step + 1, progress.level_step + 1
-        progress.right = MEMORY * progress.right + (1 - MEMORY) * right
+        if right is not None:
+            progress.right = MEMORY * progress.right + (1 - MEMORY) * right
         progress.pages, progress.characters = progress.pages + len(batch.ids), progress.characters + batch.characters
         progress.seconds += seconds
 
@@ -205,7 +215,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    ended = Training(given.folder, given.seed, device).run(given.minutes)
+    training = Training(given.folder, given.seed, device)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, training.stop)
+    ended = training.run(given.minutes)
     log.info("ended" if ended else "stopped", folder=str(given.folder))
 
 

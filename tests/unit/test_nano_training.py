@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ocr_tasks.contract import Prompt
+from ocr_tasks.contract import Mode, Prompt
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.pixels import views_of
@@ -181,7 +181,7 @@ def test_training_sees_and_writes_as_the_engine_does(checkpoint: Checkpoint, gri
     prompt = prompts(grid)[0]
     batch = batch_of([page], prompt)
     model: Any = checkpoint.model
-    mode = "tiny" if grid == (1, 1) else "gundam"
+    mode: Mode = "tiny" if grid == (1, 1) else "gundam"
     with torch.no_grad():
         features = encode(checkpoint, [views_of(Image.fromarray(page.image), mode, checkpoint.resolutions)])[0]
         assert len(features) == placeholders_of(grid) == prompt.count(IMAGE_ID)

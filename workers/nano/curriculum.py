@@ -15,8 +15,9 @@ class Level:
     """A part of the training. It ends when `enough` of the characters are right, or after `most` steps.
 
     text: the share of steps in which the decoder learns too; the others cost less than half. What counts are characters
-    in the vision tokens while it learns nothing, and then those that it writes when it is given all before them. variety: the share of pages in any font and colour; the
-    others are black on white in upright fonts of common weight, with which shapes are found in a fraction of the time.
+    in the vision tokens while it learns nothing, and then those that it writes when it is given all before them.
+    variety: the share of pages in any font and colour; the others are black on white in upright fonts of common weight,
+    with which shapes are found in a fraction of the time.
     """
 
     name: str

@@ -85,7 +85,8 @@ def in_tokens(in_patch: Tensor) -> Tensor:
     The characters of a token are those of its patches, row by row.
     """
     side = PATCHES // TOKENS
-    return in_patch.unflatten(1, (-1, side)).unflatten(3, (-1, side)).transpose(2, 3).flatten(3)
+    labels: Tensor = in_patch.unflatten(1, (-1, side)).unflatten(3, (-1, side)).transpose(2, 3).flatten(3)
+    return labels
 
 
 class Watched:

@@ -28,6 +28,7 @@ from workers.engine.deepseek.checkpoint import load_checkpoint
 from workers.engine.deepseek.engine import DeepSeekEngine
 from workers.engine.deepseek.limits import limits_for
 from workers.nano.architecture import TOKENS
+from workers.nano.fonts import has_fonts
 from workers.nano.pages import Density, Page, PageArtist
 
 SEED = 77_777  # training draws with others
@@ -128,6 +129,8 @@ def gate(reader: Reader, count: int) -> Iterable[Measured]:
     """The densities that count, in fonts trained on and in others."""
     for per_token in GATE:
         for fonts in ("trained on", "unseen"):
+            if fonts == "unseen" and not has_fonts(kept_out=True):
+                continue
             yield measure(reader, pages_of(per_token, count, kept_out_fonts=fonts == "unseen"), per_token, fonts)
 
 

@@ -31,6 +31,14 @@ def font_files(*, kept_out: bool) -> list[Path]:
     return found
 
 
+def has_fonts(*, kept_out: bool) -> bool:
+    """Whether this machine has fonts that are trained on, or that are kept out."""
+    try:
+        return bool(font_files(kept_out=kept_out))
+    except FileNotFoundError:
+        return False
+
+
 def _writes_all(path: Path) -> bool:
     font = ImageFont.truetype(str(path), 20)
     missing = bytes(font.getmask(MISSING))

@@ -214,14 +214,17 @@ def test_a_vision_token_has_the_characters_of_its_patches_row_by_row() -> None:
 
 
 def test_heads_look_for_the_next_character_in_its_vision_token() -> None:
-    """All attention on the token of the next character costs nothing, and any elsewhere does."""
+    """Heads are asked for the part of a token that is theirs; the others may look at nothing."""
     batch = batch_of([page_of("ab", [(8, 8), (250, 40)])], prompts((1, 1))[0])
     start, time = len(prompts((1, 1))[0]), batch.ids.shape[1]
     attention = torch.zeros(1, 8, time, time)
-    attention[0, :, start - 1, 1] = 1  # the first token of the first row, after BOS
-    attention[0, :, start, 4] = 1  # the last of the first row
+    attention[..., 0] = 1  # BOS
+    for at, head, token in ((start - 1, 0, 1), (start, 4 + 3, 4)):  # upper left, and lower right of the fourth token
+        attention[0, head, at] = 0
+        attention[0, head, at, token] = 1
     assert Heads().looks([attention], batch) == pytest.approx(0, abs=1e-6)
     assert Heads().looks([attention.roll(1, dims=3)], batch) > 5
+    assert Heads().looks([attention.roll(4, dims=1)], batch) > 5
 
 
 TINY = replace(LEVELS[0], most=2, mix=((1.0, Density(5, 25, 1), 2),))

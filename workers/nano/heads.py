@@ -21,8 +21,9 @@ CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
 MOST_PATCHES = 3 * PATCHES  # along a side of a page in tiles
 POINTING = (1, 2)  # layers after which the place of the next character is asked
-LOOKING = (2, 3)  # layers of which some heads should look at its vision token
-LOOKERS = 2  # heads of each
+LOOKING = (2, 3)  # layers whose heads should look at it
+HEADS = TEXT["num_attention_heads"]
+FAR_WEIGHT = 0.1
 
 
 class Heads(nn.Module):
@@ -66,17 +67,33 @@ class Heads(nn.Module):
         return torch.stack(losses).mean(), found
 
     def looks(self, attentions: list[Tensor], batch: Batch) -> Tensor:
-        """Loss of heads that should look at the next character's vision token; attentions (n, heads, time, time)."""
-        asked = batch.places[..., 0] != IGNORED
+        """Loss of heads that should look at the next character; attentions (n, heads, time, time) of layers LOOKING.
+
+        A vision token holds some ten characters, and a head that looks at it brings along only a part of that. So each
+        head has its own part of every token, a column of its patches in the upper or the lower half: the one in whose
+        part the next character is should look at its token, and those far from it should look at nothing, at BOS.
+        """
+        asked = batch.places[..., 0] != IGNORED  # (n, time)
         side = PATCHES // TOKENS
-        token = batch.places // side  # (n, time, row and column)
+        token, within = batch.places.clamp(min=0) // side, batch.places.clamp(min=0) % side  # (n, time, row and column)
         row_length = batch.in_patch.shape[2] // side + 1  # with its newline
-        index = (1 + token[..., 0] * row_length + token[..., 1]).clamp(min=0)  # 1: after BOS
+        index = 1 + token[..., 0] * row_length + token[..., 1]  # 1: after BOS
+        half = within[..., 0] // (side // 2)
+        own = half * side + within[..., 1]  # the head of its part
+        heads = torch.arange(HEADS, device=own.device)[:, None]  # (heads, 1)
+        beside = (heads // side == half[:, None]) & ((heads % side - within[:, None, :, 1]).abs() <= 1)
+        far = ~beside & asked[:, None]  # (n, heads, time)
         losses = []
         for attention in attentions:
-            seen = attention[:, :LOOKERS].gather(3, index[:, None, :, None].expand(-1, LOOKERS, -1, 1))[..., 0]
-            losses.append(-seen.transpose(0, 1)[:, asked].float().clamp(min=1e-4).log().mean())
+            seen = attention.gather(3, index[:, None, :, None].expand(-1, HEADS, -1, 1))[..., 0]  # (n, heads, time)
+            seen = seen.gather(1, own[:, None])[:, 0]
+            losses.append(_missed(seen[asked]) + FAR_WEIGHT * _missed(attention[..., 0][far]))
         return torch.stack(losses).mean()
+
+
+def _missed(attention: Tensor) -> Tensor:
+    """What attention is short of one, as a loss."""
+    return -attention.float().clamp(min=1e-4).log().mean()
 
 
 def in_tokens(in_patch: Tensor) -> Tensor:

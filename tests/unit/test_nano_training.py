@@ -25,7 +25,7 @@ from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, 
 from workers.nano.curriculum import LEVELS, Level
 from workers.nano.evaluation import Measured, plain
 from workers.nano.fonts import KEPT_OUT, font_files, has_fonts
-from workers.nano.heads import Heads, Watched, in_tokens
+from workers.nano.heads import FINDING, READING, Heads, Watched, in_tokens
 from workers.nano.pages import Density, Page, PageArtist
 from workers.nano.plot import plot
 from workers.nano.publish import write_card
@@ -222,9 +222,10 @@ def test_heads_look_for_the_next_character_in_its_vision_token() -> None:
     for at, head, token in ((start - 1, 0, 1), (start, 4 + 3, 4)):  # upper left, and lower right of the fourth token
         attention[0, head, at] = 0
         attention[0, head, at, token] = 1
-    assert Heads().looks([attention], batch) == pytest.approx(0, abs=1e-6)
-    assert Heads().looks([attention.roll(1, dims=3)], batch) > 5
-    assert Heads().looks([attention.roll(4, dims=1)], batch) > 5
+    attentions = dict.fromkeys(READING, attention) | {layer: attention.roll(1, dims=2) for layer in FINDING}
+    assert Heads().looks(attentions, batch) == pytest.approx(0, abs=1e-6)
+    assert Heads().looks({layer: one.roll(1, dims=3) for layer, one in attentions.items()}, batch) > 5
+    assert Heads().looks({layer: one.roll(4, dims=1) for layer, one in attentions.items()}, batch) > 5
 
 
 TINY = replace(LEVELS[0], most=2, mix=((1.0, Density(5, 25, 1), 2),))

@@ -42,7 +42,7 @@ LEVELS = (
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
     Level("pages", PAGES, 0.50, 2_500),
     Level("pages, to see more of them", PAGES, 2.0, 900, text=0.25),
-    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 3_300),
+    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 2_700),
 )
 """All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
 FALLS = 0.4

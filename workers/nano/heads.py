@@ -21,7 +21,7 @@ CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
 MOST_PATCHES = 3 * PATCHES  # along a side of a page in tiles
 POINTING = (1, 2)  # layers after which the place of the next character is asked
-LOOKING = (2, 3)  # layers whose heads should look at it
+FINDING, READING = (1,), (2, 3)  # layers whose heads should look at characters
 HEADS = TEXT["num_attention_heads"]
 FAR_WEIGHT = 0.1
 
@@ -66,29 +66,37 @@ class Heads(nn.Module):
             found = (logits.detach().argmax(-1) == labels).all(-1).float().mean()
         return torch.stack(losses).mean(), found
 
-    def looks(self, attentions: list[Tensor], batch: Batch) -> Tensor:
-        """Loss of heads that should look at the next character; attentions (n, heads, time, time) of layers LOOKING.
+    def looks(self, attentions: dict[int, Tensor], batch: Batch) -> Tensor:
+        """Loss of heads that should look at characters; attentions (n, heads, time, time) by layer.
+
+        In the layers READING that is the next character, and in FINDING, below them, the one that was written last:
+        where the next one is follows from where that is, far better than from how many there were.
 
         A vision token holds some ten characters, and a head that looks at it brings along only a part of that. So each
         head has its own part of every token, a column of its patches in the upper or the lower half: the one in whose
         part the next character is should look at its token, and those far from it should look at nothing, at BOS.
         """
-        asked = batch.places[..., 0] != IGNORED  # (n, time)
-        side = PATCHES // TOKENS
-        token, within = batch.places.clamp(min=0) // side, batch.places.clamp(min=0) % side  # (n, time, row and column)
-        row_length = batch.in_patch.shape[2] // side + 1  # with its newline
-        index = 1 + token[..., 0] * row_length + token[..., 1]  # 1: after BOS
-        half = within[..., 0] // (side // 2)
-        own = half * side + within[..., 1]  # the head of its part
-        heads = torch.arange(HEADS, device=own.device)[:, None]  # (heads, 1)
-        beside = (heads // side == half[:, None]) & ((heads % side - within[:, None, :, 1]).abs() <= 1)
-        far = ~beside & asked[:, None]  # (n, heads, time)
-        losses = []
-        for attention in attentions:
-            seen = attention.gather(3, index[:, None, :, None].expand(-1, HEADS, -1, 1))[..., 0]  # (n, heads, time)
-            seen = seen.gather(1, own[:, None])[:, 0]
-            losses.append(_missed(seen[asked]) + FAR_WEIGHT * _missed(attention[..., 0][far]))
-        return torch.stack(losses).mean()
+        last = batch.places.roll(1, dims=1)
+        missed = [_looks(attentions[layer], batch.places, batch) for layer in READING]
+        missed += [_looks(attentions[layer], last, batch) for layer in FINDING]
+        return torch.stack(missed).mean()
+
+
+def _looks(attention: Tensor, places: Tensor, batch: Batch) -> Tensor:
+    """What a layer's heads are short of looking at places (n, time, row and column of a patch)."""
+    asked = places[..., 0] != IGNORED  # (n, time)
+    side = PATCHES // TOKENS
+    token, within = places.clamp(min=0) // side, places.clamp(min=0) % side
+    row_length = batch.in_patch.shape[2] // side + 1  # with its newline
+    index = 1 + token[..., 0] * row_length + token[..., 1]  # 1: after BOS
+    half = within[..., 0] // (side // 2)
+    own = half * side + within[..., 1]  # the head of its part
+    heads = torch.arange(HEADS, device=own.device)[:, None]  # (heads, 1)
+    beside = (heads // side == half[:, None]) & ((heads % side - within[:, None, :, 1]).abs() <= 1)
+    far = ~beside & asked[:, None]  # (n, heads, time)
+    seen = attention.gather(3, index[:, None, :, None].expand(-1, HEADS, -1, 1))[..., 0]  # (n, heads, time)
+    seen = seen.gather(1, own[:, None])[:, 0]
+    return _missed(seen[asked]) + FAR_WEIGHT * _missed(attention[..., 0][far])
 
 
 def _missed(attention: Tensor) -> Tensor:
@@ -122,7 +130,7 @@ class Watched:
             text.layers[number].register_forward_hook(
                 lambda _m, _i, out, number=number: self.states.update({number: out})
             )
-        for number in LOOKING:
+        for number in (*FINDING, *READING):
             text.layers[number].self_attn.register_forward_hook(
                 lambda _m, _i, out, number=number: self.attentions.update({number: out[1]})
             )
@@ -131,7 +139,7 @@ class Watched:
                 layer.mlp.gate.register_forward_hook(
                     lambda _m, _i, out, number=number: self.routed.update({number: out[0]})
                 )
-        assert max(*POINTING, *LOOKING) < LAYERS
+        assert max(*POINTING, *FINDING, *READING) < LAYERS
 
     def _neck(self, _module: nn.Module, _given: Any, states: Tensor) -> None:
         self.seen = states

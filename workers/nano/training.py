@@ -134,7 +134,7 @@ class Training:
         asked = batch.labels != IGNORED
         logits, labels = logits[asked].float(), batch.labels[asked]
         place, place_right = heads.places([watched.states[number] for number in sorted(watched.states)], batch)
-        looks = heads.looks([watched.attentions[number] for number in sorted(watched.attentions)], batch)
+        looks = heads.looks(watched.attentions, batch)
         losses |= {"text": cross_entropy(logits, labels), "places": BESIDE * place, "looks": BESIDE * looks}
         losses["balance"] = BALANCE * watched.imbalance()
         shares |= {"text": (logits.detach().argmax(-1) == labels).float().mean(), "places": place_right}

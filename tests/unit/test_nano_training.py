@@ -25,7 +25,7 @@ from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, 
 from workers.nano.curriculum import LEVELS, Level
 from workers.nano.evaluation import Measured, plain
 from workers.nano.fonts import KEPT_OUT, font_files, has_fonts
-from workers.nano.heads import FINDING, READING, Heads, Watched, in_tokens
+from workers.nano.heads import Heads, Watched
 from workers.nano.pages import Density, Page, PageArtist
 from workers.nano.plot import plot
 from workers.nano.publish import write_card
@@ -155,13 +155,28 @@ def test_labels_name_the_next_token_and_where_it_is() -> None:
     assert batch.labels[0, start - 1 : start + 3].tolist() == [*ids_of("a\nb"), EOS_ID]
     assert (batch.labels[0, : start - 1] == IGNORED).all()
     assert (batch.labels[0, start + 3 :] == IGNORED).all()
-    assert batch.places[0, start - 1 : start + 2].tolist() == [[0, 0], [0, 1], [2, 15]]
+    assert batch.places[0, start - 1 : start + 2].tolist() == [[0, 0, 0], [0, 0, 1], [2, 3, 0]]
     assert (batch.places[0, start + 2 :] == IGNORED).all()
     assert batch.characters == 4 + 6
     assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, 0, 0, 0]
     assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
     assert batch.in_patch[0].count_nonzero() == 2  # a newline is nothing to be seen
     assert batch.in_patch[1, 0, 0].tolist() == [CHARACTERS.index(character) + 1 for character in "cdef"]
+
+
+def test_vision_tokens_have_their_parts_of_lines_in_order() -> None:
+    text = "wide one\nx"
+    page = page_of(text, [*((12 * number, 20) for number in range(8)), (100, 20), (10, 60)])
+    batch = batch_of([page], prompts((1, 1))[0])
+    parts = {
+        (row, column): "".join(CHARACTERS[label - 1] for label in batch.in_token[0, row, column].tolist() if label)
+        for row in range(16)
+        for column in range(4)
+    }
+    assert {place: part for place, part in parts.items() if part} == {(1, 0): "wide o", (1, 1): "ne\n", (3, 0): "x"}
+    start = len(prompts((1, 1))[0])
+    found = batch.places[0, start - 1 : start - 1 + len(text)].tolist()
+    assert [CHARACTERS[int(batch.in_token[0, row, column, index]) - 1] for row, column, index in found] == list(text)
 
 
 def test_batches_repeat_with_their_seed_and_show_pages_twice() -> None:
@@ -204,28 +219,27 @@ def load_again(checkpoint: Checkpoint) -> Any:
     return model
 
 
-def test_a_vision_token_has_the_characters_of_its_patches_row_by_row() -> None:
-    batch = batch_of([page_of("ab", [(8, 8), (250, 40)])], prompts((1, 1))[0])
-    labels = in_tokens(batch.in_patch)
-    assert labels.shape == (1, 4, 4, 16 * 4)
-    assert labels[0, 0, 0, 0] == CHARACTERS.index("a") + 1
-    assert labels[0, 0, 3, (2 * 4 + 3) * 4] == CHARACTERS.index("b") + 1
-    assert labels.count_nonzero() == 2
-
-
-def test_heads_look_for_the_next_character_in_its_vision_token() -> None:
-    """Heads are asked for the part of a token that is theirs; the others may look at nothing."""
+def test_heads_are_asked_for_their_own_part_of_a_token() -> None:
+    """The head of a character's index, in the layer of its half of the token; the others may look at nothing."""
     batch = batch_of([page_of("ab", [(8, 8), (250, 40)])], prompts((1, 1))[0])
     start, time = len(prompts((1, 1))[0]), batch.ids.shape[1]
-    attention = torch.zeros(1, 8, time, time)
-    attention[..., 0] = 1  # BOS
-    for at, head, token in ((start - 1, 0, 1), (start, 4 + 3, 4)):  # upper left, and lower right of the fourth token
-        attention[0, head, at] = 0
-        attention[0, head, at, token] = 1
-    attentions = dict.fromkeys(READING, attention) | {layer: attention.roll(1, dims=2) for layer in FINDING}
+    nothing = torch.zeros(1, 8, time, time)
+    nothing[..., 0] = 1  # BOS
+
+    def looking(at: int, token: int) -> torch.Tensor:
+        attention = nothing.clone()
+        attention[0, 0, at] = 0
+        attention[0, 0, at, token] = 1
+        return attention
+
+    upper, lower = looking(start - 1, 1), looking(start, 4)  # `a` is in the first token, `b` in the fourth
+    found = looking(start, 1)
+    found[0, 0, start + 1] = lower[0, 0, start]
+    attentions = {1: found, 2: upper, 3: lower}
     assert Heads().looks(attentions, batch) == pytest.approx(0, abs=1e-6)
-    assert Heads().looks({layer: one.roll(1, dims=3) for layer, one in attentions.items()}, batch) > 5
+    assert Heads().looks(attentions | {2: lower, 3: upper}, batch) > 3
     assert Heads().looks({layer: one.roll(4, dims=1) for layer, one in attentions.items()}, batch) > 5
+    assert Heads().looks({layer: one.roll(1, dims=3) for layer, one in attentions.items()}, batch) > 5
 
 
 TINY = replace(LEVELS[0], most=2, mix=((1.0, Density(5, 25, 1), 2),))

@@ -16,13 +16,25 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.pixels import padded
-from workers.nano.alphabet import BOS_ID, EOS_ID, FIRST_CHARACTER, IMAGE_ID, PAD_ID, ids_of, prompt_parts, tokenizer
+from workers.nano.alphabet import (
+    BOS_ID,
+    CHARACTERS,
+    EOS_ID,
+    FIRST_CHARACTER,
+    IMAGE_ID,
+    PAD_ID,
+    ids_of,
+    prompt_parts,
+    tokenizer,
+)
 from workers.nano.architecture import PATCHES, SIDE, TOKENS
 from workers.nano.curriculum import Mix
 from workers.nano.pages import Density, Page, PageArtist
 
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
 PATCH = SIDE // PATCHES  # pixels
+IN_TOKEN = PATCHES // TOKENS  # patches along the side of a vision token
+IN_LINE = 12  # characters of one line in one token that have a label
 IGNORED = -100
 SHEETS = 0.25  # of the pages, where they vary
 SHOWN_PAGES = 300  # of each density, of which some are shown again
@@ -36,7 +48,10 @@ class Batch:
     pixels: (n, 3, rows * side, columns * side). whole: (n, 3, side, side), the same pages small, where they have tiles.
     ids: (n, time), prompt, text, EOS and padding. labels: (n, time), the token that comes next, IGNORED in prompt and
     padding. in_patch: (n, rows of patches, columns of patches, IN_PATCH), the characters whose centre lies there.
-    places: (n, time, 2), row and column of the patch where the next character is, IGNORED where there is none.
+    in_token: (n, rows of patches, columns of vision tokens, IN_LINE), what a token has of the line that runs through a
+    row of its patches, in order, spaces and the newline at its end among it. places: (n, time, 3), where the next
+    character is there: row of patches, column of tokens, how many of its line come before it in its token; IGNORED
+    where there is none.
     """
 
     pixels: Tensor
@@ -44,6 +59,7 @@ class Batch:
     ids: Tensor
     labels: Tensor
     in_patch: Tensor
+    in_token: Tensor
     places: Tensor
 
     @property
@@ -79,7 +95,8 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
     ids, labels = torch.full(shape, PAD_ID), torch.full(shape, IGNORED)
     height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
-    places = torch.full((*shape, 2), IGNORED)
+    in_token = torch.zeros(len(pages), height, width // IN_TOKEN, IN_LINE, dtype=torch.long)
+    places = torch.full((*shape, 3), IGNORED)
     for number, page in enumerate(pages):
         text = ids_of(page.text)
         end = start + len(text)
@@ -87,10 +104,12 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
         ids[number, start : end + 1] = torch.tensor([*text, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
         patches = (page.centres // PATCH).clip(0, [width - 1, height - 1]).astype(numpy.int64)  # (characters, x and y)
-        places[number, start - 1 : end - 1] = torch.from_numpy(patches[:, ::-1].copy())
         _fill(in_patch[number], text, patches)
+        own = _places(page.text, patches)
+        places[number, start - 1 : end - 1] = torch.tensor(own)
+        _write(in_token[number], page.text, own)
     whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
-    return Batch(_stacked([page.image for page in pages]), whole, ids, labels, in_patch, places)
+    return Batch(_stacked([page.image for page in pages]), whole, ids, labels, in_patch, in_token, places)
 
 
 def _stacked(images: Sequence[NDArray[numpy.uint8]]) -> Tensor:
@@ -115,6 +134,33 @@ def _fill(in_patch: Tensor, text: Sequence[int], patches: Any) -> None:
         if token - FIRST_CHARACTER not in UNSEEN and slot < IN_PATCH:
             in_patch[row, column, slot] = token - FIRST_CHARACTER + 1
             taken[row, column] = slot + 1
+
+
+def _places(text: str, patches: Any) -> list[tuple[int, int, int]]:
+    """The row of patches, the column of tokens, and the index of each character in its line's part of its token.
+
+    A newline follows the last character of its line.
+    """
+    places: list[tuple[int, int, int]] = []
+    counts: dict[int, int] = {}
+    for character, (column, row) in zip(text, patches.tolist(), strict=True):
+        ends = character == "\n" and bool(counts)
+        row, token = places[-1][:2] if ends else (row, column // IN_TOKEN)
+        places.append((row, token, min(counts.get(token, 0), IN_LINE - 1)))
+        counts[token] = counts.get(token, 0) + 1
+        if ends:
+            counts = {}
+    return places
+
+
+def _write(in_token: Tensor, text: str, places: Sequence[tuple[int, int, int]]) -> None:
+    """Label tokens with what they have of each line; where two lines share a row of patches, with the first."""
+    line_of: dict[tuple[int, int], int] = {}
+    line = 0
+    for character, (row, token, index) in zip(text, places, strict=True):
+        if line_of.setdefault((row, token), line) == line and not in_token[row, token, index]:
+            in_token[row, token, index] = CHARACTERS.index(character) + 1
+        line += character == "\n"
 
 
 UNSEEN = frozenset(number - FIRST_CHARACTER for number in ids_of("\n "))

@@ -41,8 +41,8 @@ LEVELS = (
     Level("to see", TO_SEE, 0.50, 3000, text=0.0, variety=0.7),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
     Level("pages", PAGES, 0.50, 2_500),
-    Level("pages, to see more of them", PAGES, 2.0, 900, text=0.25),
-    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 2_700),
+    Level("pages, to see more of them", PAGES, 2.0, 500, text=0.4),
+    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 16_000),
 )
 """All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
 FALLS = 0.4

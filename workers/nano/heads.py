@@ -15,11 +15,11 @@ from torch.nn.functional import cross_entropy
 
 from workers.nano.alphabet import CHARACTERS
 from workers.nano.architecture import LAYERS, PATCHES, SAM, SIDE, TEXT, TOKENS
-from workers.nano.batches import IGNORED, IN_PATCH, Batch
+from workers.nano.batches import IGNORED, IN_LINE, IN_PATCH, IN_TOKEN, Batch
 
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
-MOST_PATCHES = 3 * PATCHES  # along a side of a page in tiles
+PLACES = (3 * PATCHES, 3 * TOKENS, IN_LINE)  # rows of patches and columns of tokens of a page in tiles, characters
 POINTING = (1, 2)  # layers after which the place of the next character is asked
 FINDING, READING = (1,), (2, 3)  # layers whose heads should look at characters
 HEADS = TEXT["num_attention_heads"]
@@ -31,10 +31,9 @@ class Heads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        in_token = (PATCHES // TOKENS) ** 2 * IN_PATCH
         self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
-        self.token = nn.Linear(TEXT["hidden_size"], in_token * CLASSES)
-        self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], 2 * MOST_PATCHES) for _ in POINTING)
+        self.token = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_LINE * CLASSES)
+        self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], sum(PLACES)) for _ in POINTING)
         weights = torch.ones(CLASSES)
         weights[0] = BLANK_WEIGHT
         self.weights: Tensor
@@ -45,9 +44,9 @@ class Heads(nn.Module):
         return self._characters(self.neck(states).unflatten(-1, (IN_PATCH, CLASSES)), batch.in_patch)
 
     def in_tokens(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same of vision tokens, (n, rows, columns, hidden)."""
-        labels = in_tokens(batch.in_patch)
-        return self._characters(self.token(tokens).unflatten(-1, (labels.shape[-1], CLASSES)), labels)
+        """The same of vision tokens, (n, rows, columns, hidden), which should know their parts of lines in order."""
+        logits = self.token(tokens).unflatten(-1, (IN_TOKEN, IN_LINE, CLASSES))
+        return self._characters(logits, batch.in_token.unflatten(1, (-1, IN_TOKEN)).transpose(2, 3))
 
     def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, labels = logits.flatten(0, -2).float(), labels.flatten()
@@ -56,14 +55,15 @@ class Heads(nn.Module):
         return loss, (logits.detach().argmax(-1)[seen] == labels[seen]).float().mean()
 
     def places(self, states: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss, and share of next characters whose patch is known; states (n, time, hidden) of the layers POINTING."""
+        """Loss, and share of next characters whose place is known; states (n, time, hidden) of the layers POINTING."""
         losses, found = [], torch.zeros(())
         asked = batch.places[..., 0] != IGNORED
-        labels = batch.places[asked]  # (asked, 2)
+        labels = batch.places[asked].unbind(-1)  # three of (asked,)
         for head, state in zip(self.place, states, strict=True):
-            logits = head(state[asked]).unflatten(-1, (2, MOST_PATCHES)).float()
-            losses.append(cross_entropy(logits.flatten(0, 1), labels.flatten()))
-            found = (logits.detach().argmax(-1) == labels).all(-1).float().mean()
+            parts = head(state[asked]).float().split(PLACES, -1)
+            losses += [cross_entropy(logits, label) for logits, label in zip(parts, labels, strict=True)]
+            right = [logits.detach().argmax(-1) == label for logits, label in zip(parts, labels, strict=True)]
+            found = torch.stack(right).all(0).float().mean()
         return torch.stack(losses).mean(), found
 
     def looks(self, attentions: dict[int, Tensor], batch: Batch) -> Tensor:
@@ -73,45 +73,36 @@ class Heads(nn.Module):
         where the next one is follows from where that is, far better than from how many there were.
 
         A vision token holds some ten characters, and a head that looks at it brings along only a part of that. So each
-        head has its own part of every token, a column of its patches in the upper or the lower half: the one in whose
-        part the next character is should look at its token, and those far from it should look at nothing, at BOS.
+        head has its own part of every token: its first, second, ... character of a line; and of the layers READING, one
+        has the lines in the upper half of tokens and one those in the lower. The head in whose part the next character
+        is should look at its token, and those far from it should look at nothing, at BOS.
         """
         last = batch.places.roll(1, dims=1)
-        missed = [_looks(attentions[layer], batch.places, batch) for layer in READING]
+        missed = [_looks(attentions[layer], batch.places, batch, half) for half, layer in enumerate(READING)]
         missed += [_looks(attentions[layer], last, batch) for layer in FINDING]
         return torch.stack(missed).mean()
 
 
-def _looks(attention: Tensor, places: Tensor, batch: Batch) -> Tensor:
-    """What a layer's heads are short of looking at places (n, time, row and column of a patch)."""
+def _looks(attention: Tensor, places: Tensor, batch: Batch, half: int | None = None) -> Tensor:
+    """What a layer's heads are short of looking at places (n, time, 3), of those in one half of tokens if asked."""
     asked = places[..., 0] != IGNORED  # (n, time)
-    side = PATCHES // TOKENS
-    token, within = places.clamp(min=0) // side, places.clamp(min=0) % side
-    row_length = batch.in_patch.shape[2] // side + 1  # with its newline
-    index = 1 + token[..., 0] * row_length + token[..., 1]  # 1: after BOS
-    half = within[..., 0] // (side // 2)
-    own = half * side + within[..., 1]  # the head of its part
-    heads = torch.arange(HEADS, device=own.device)[:, None]  # (heads, 1)
-    beside = (heads // side == half[:, None]) & ((heads % side - within[:, None, :, 1]).abs() <= 1)
-    far = ~beside & asked[:, None]  # (n, heads, time)
-    seen = attention.gather(3, index[:, None, :, None].expand(-1, HEADS, -1, 1))[..., 0]  # (n, heads, time)
-    seen = seen.gather(1, own[:, None])[:, 0]
-    return _missed(seen[asked]) + FAR_WEIGHT * _missed(attention[..., 0][far])
+    row, column, index = places.clamp(min=0).unbind(-1)
+    own = asked if half is None else asked & (row % IN_TOKEN // (IN_TOKEN // 2) == half)
+    row_length = batch.in_token.shape[2] + 1  # with its newline
+    token = 1 + row // IN_TOKEN * row_length + column  # 1: after BOS
+    heads = torch.arange(HEADS, device=places.device)[:, None]  # (heads, 1)
+    near = ((heads - index[:, None] % HEADS).abs() <= 1) & own[:, None]  # (n, heads, time)
+    far = ~near & asked[:, None]
+    seen = attention.gather(3, token[:, None, :, None].expand(-1, HEADS, -1, 1))[..., 0]  # (n, heads, time)
+    seen = seen.gather(1, index[:, None] % HEADS)[:, 0]
+    return _missed(seen[own]) + FAR_WEIGHT * _missed(attention[..., 0][far])
 
 
 def _missed(attention: Tensor) -> Tensor:
-    """What attention is short of one, as a loss."""
+    """What attention is short of one, as a loss; none where nothing is asked for."""
+    if not attention.numel():
+        return attention.new_zeros(())
     return -attention.float().clamp(min=1e-4).log().mean()
-
-
-def in_tokens(in_patch: Tensor) -> Tensor:
-    """Labels of patches (n, rows, columns, IN_PATCH) as those of vision tokens, (n, rows, columns, characters).
-
-    The characters of a token are those of its patches, row by row.
-    """
-    side = PATCHES // TOKENS
-    labels: Tensor = in_patch.unflatten(1, (-1, side)).unflatten(3, (-1, side)).transpose(2, 3).flatten(3)
-    return labels
 
 
 class Watched:

@@ -33,8 +33,8 @@ SPARSE, USUAL, DENSE, OVERFULL = Density(20, 90), Density(70, 165), Density(130,
 WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
-PAGES = (0.5, LINES2, 32), (0.7, SPARSE, 28), (4, USUAL, 24), (1.5, DENSE, 16), (0.2, OVERFULL, 12)
-IN_TILES = (0.7, WIDE, 8), (0.7, TALL, 8), (0.3, SQUARE, 4)
+PAGES = (0.5, LINES2, 32), (0.7, SPARSE, 28), (5, USUAL, 24), (0.7, DENSE, 16), (0.1, OVERFULL, 12)
+IN_TILES = (0.4, WIDE, 8), (0.4, TALL, 8), (0.1, SQUARE, 4)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.40, 2000, text=0.0, variety=0.0),

@@ -55,7 +55,7 @@ class Writer:
         """A word with what follows it, and whether a sentence ends there; style: 0 prose to 1 codes and signs."""
         random = self.random
         kind = random.random()
-        if kind < (0.78 if style < 0.7 else 0.35):
+        if kind < (0.82 if style < 0.8 else 0.45):
             word = random.choice(self.english) if random.random() < 0.8 else self._syllables()
             case = random.random()
             word = word.upper() if case < 0.06 else word.capitalize() if capital or case < 0.2 else word

@@ -180,8 +180,8 @@ def test_vision_tokens_have_their_parts_of_lines_in_order() -> None:
 
 
 def test_batches_repeat_with_their_seed_and_show_pages_twice() -> None:
-    mix = ((1.0, Density(5, 25, 1), 4),)
-    first, again = (iter(Batches(mix, 0.5, seed=9)) for _ in range(2))
+    level = Level("lines", ((1.0, Density(5, 25, 1), 4),), enough=1, most=1, variety=0.5)
+    first, again = (iter(Batches(level, seed=9)) for _ in range(2))
     batches = [next(first) for _ in range(6)]
     assert all((one.ids == next(again).ids).all() for one in batches)
     rows = [tuple(row.tolist()) for batch in batches for row in batch.pixels.flatten(1)[:, ::997]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from random import Random
 from typing import Any
 
 import numpy
@@ -28,14 +29,16 @@ from workers.nano.alphabet import (
     tokenizer,
 )
 from workers.nano.architecture import PATCHES, SIDE, TOKENS
-from workers.nano.curriculum import Mix
+from workers.nano.curriculum import Level
 from workers.nano.pages import Density, Page, PageArtist
+from workers.nano.team import Team
 
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
 PATCH = SIDE // PATCHES  # pixels
 IN_TOKEN = PATCHES // TOKENS  # patches along the side of a vision token
 IN_LINE = 12  # characters of one line in one token that have a label
 IGNORED = -100
+ALONE = Team()
 SHEETS = 0.25  # of the pages, where they vary
 SHOWN_PAGES = 300  # of each density, of which some are shown again
 BLANK = 0  # the label of a patch without a character there; characters follow from 1
@@ -167,24 +170,27 @@ UNSEEN = frozenset(number - FIRST_CHARACTER for number in ids_of("\n "))
 
 
 class Batches(IterableDataset[Batch]):
-    """Batches without end, drawn from a mix; `variety` as in PageArtist.
+    """A process's share of batches without end, drawn from a mix; `variety` as in PageArtist.
+
+    All processes of a team draw pages of one density at a time, so that none waits long for another.
 
     Some pages are Chromium's, `sheets`; each of the others is shown twice, some steps apart, as drawing costs as much
     as a third of a step.
     """
 
-    def __init__(self, mix: Mix, variety: float, seed: int, sheets: Sequence[Page] = ()) -> None:
-        self.mix, self.variety, self.seed, self.sheets = mix, variety, seed, sheets
+    def __init__(self, level: Level, seed: int, sheets: Sequence[Page] = (), team: Team = ALONE) -> None:
+        self.mix, self.variety, self.seed, self.sheets, self.team = level.mix, level.variety, seed, sheets, team
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
-        artist = PageArtist(self.seed, variety=self.variety)
-        random = artist.random
+        artist = PageArtist(self.seed + self.team.rank, variety=self.variety)
+        random, common = artist.random, Random(self.seed)
         asked = {density: prompts(density.grid) for _, density, _ in self.mix}
         shown: dict[Density, deque[Page]] = {density: deque(maxlen=SHOWN_PAGES) for _, density, _ in self.mix}
         of_sheets = {density: [page for page in self.sheets if density.allows(page.text)] for density in shown}
         while True:
-            _, density, count = random.choices(self.mix, [weight for weight, *_ in self.mix])[0]
+            _, density, of_all = common.choices(self.mix, [weight for weight, *_ in self.mix])[0]
+            count = max(1, of_all // self.team.size)
             from_sheets = round(count * SHEETS * self.variety) if of_sheets[density] else 0
             again = (count - from_sheets) // 2 if len(shown[density]) >= count else 0
             drawn = [artist.page(density) for _ in range(count - from_sheets - again)]
@@ -193,6 +199,6 @@ class Batches(IterableDataset[Batch]):
             yield batch_of(pages, random.choice(asked[density]))
 
 
-def loaded(mix: Mix, variety: float, seed: int, sheets: Sequence[Page] = ()) -> Iterator[Batch]:
+def loaded(level: Level, seed: int, sheets: Sequence[Page] = (), team: Team = ALONE) -> Iterator[Batch]:
     """Batches drawn by a process beside this one."""
-    return iter(DataLoader(Batches(mix, variety, seed, sheets), batch_size=None, num_workers=1, prefetch_factor=6))
+    return iter(DataLoader(Batches(level, seed, sheets, team), batch_size=None, num_workers=1, prefetch_factor=6))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from workers.nano.pages import Density
 
 Mix = tuple[tuple[float, Density, int], ...]
-"""(weight, density, pages in a batch) of the batches of a level."""
+"""(weight, density, pages in a batch of all processes together) of the batches of a level."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ SPARSE, USUAL, DENSE, OVERFULL = Density(20, 90), Density(70, 165), Density(130,
 WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
-PAGES = (0.5, LINES2, 32), (0.7, SPARSE, 28), (5, USUAL, 24), (0.7, DENSE, 16), (0.1, OVERFULL, 12)
-IN_TILES = (0.4, WIDE, 8), (0.4, TALL, 8), (0.1, SQUARE, 4)
+PAGES = (0.5, LINES2, 48), (0.7, SPARSE, 40), (5, USUAL, 32), (0.7, DENSE, 24), (0.1, OVERFULL, 16)
+IN_TILES = (0.4, WIDE, 12), (0.4, TALL, 12), (0.1, SQUARE, 6)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.40, 2000, text=0.0, variety=0.0),

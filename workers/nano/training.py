@@ -8,9 +8,11 @@ by no more than threads and kernels do.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from workers.nano.architecture import new_model
-from workers.nano.batches import IGNORED, Batch, loaded, normalised
+from workers.nano.batches import ALONE, IGNORED, Batch, loaded, normalised
 from workers.nano.curriculum import FALLS, LEVELS, Level
 from workers.nano.heads import Heads, Watched
 from workers.nano.release import write_release
 from workers.nano.sheets import draw_sheets, read_sheets
+from workers.nano.team import Team, run_team
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +37,7 @@ WARM_UP = 100  # steps, at the start and when the decoder joins
 BESIDE = 0.3  # weight of where to look, beside the text
 BALANCE = 0.01  # weight of experts being used alike
 SHOWN_EVERY, SAVED_EVERY = 20, 250  # steps
+MOST_PROCESSES = 4  # each holds a GB or two
 MEMORY = 0.98  # of the running shares
 
 
@@ -53,8 +57,15 @@ class Progress:
 class Training:
     """A model in training, its optimisers and its progress; all of it is in `checkpoint.pt` of its folder."""
 
-    def __init__(self, folder: Path, seed: int, device: torch.device, levels: tuple[Level, ...] = LEVELS) -> None:
-        self.folder, self.seed, self.device, self.levels = folder, seed, device, levels
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        device: torch.device,
+        levels: tuple[Level, ...] = LEVELS,
+        team: Team = ALONE,
+    ) -> None:
+        self.folder, self.seed, self.device, self.levels, self.team = folder, seed, device, levels, team
         self.model = new_model(seed).to(device)
         self.model.set_experts_implementation("eager")
         self.heads = Heads().to(device)
@@ -68,20 +79,23 @@ class Training:
     def run(self, minutes: float | None = None) -> bool:
         """Train until the end, or for so many minutes; whether the end was reached."""
         began = time.monotonic()
-        draw_sheets(self.folder / "sheets", SHEETS, self.seed)
+        if self.team.leads:
+            draw_sheets(self.folder / "sheets", SHEETS, self.seed)
+        self.team.gather()
         sheets = read_sheets(self.folder / "sheets")
         while self.progress.level < len(self.levels):
             level = self.levels[self.progress.level]
-            log.info("level", name=level.name, **asdict(self.progress))
+            if self.team.leads:
+                log.info("level", name=level.name, **asdict(self.progress))
             seed = self.seed + 1000 * self.progress.level + self.progress.step
-            for batch in loaded(level.mix, level.variety, seed, sheets):
-                self.train(batch, level)
+            for batch in loaded(level, seed, sheets, self.team):
+                self.train(batch, level, stopping=minutes is not None and time.monotonic() - began > 60 * minutes)
                 ended = self._ended(level)
                 if ended or self.progress.step % SAVED_EVERY == 0:
                     self.save()
                 if ended:
                     break
-                if self.stopping or (minutes is not None and time.monotonic() - began > 60 * minutes):
+                if self.stopping:
                     self.save()
                     return False
             self.progress.level, self.progress.level_step, self.progress.right = self.progress.level + 1, 0, 0.0
@@ -95,8 +109,8 @@ class Training:
     def _ended(self, level: Level) -> bool:
         return self.progress.level_step >= level.most or self.progress.right >= level.enough
 
-    def train(self, batch: Batch, level: Level) -> None:
-        """One step of a level."""
+    def train(self, batch: Batch, level: Level, *, stopping: bool = False) -> None:
+        """One step of a level; all of a team stop when one does."""
         began = time.monotonic()
         batch = batch.to(self.device)
         at = self.progress.level_step
@@ -107,14 +121,18 @@ class Training:
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         seeing, rest = parts(self.model)
+        rest += self.heads.parameters()
+        counts = shares.get("text" if level.text else "tokens")
+        stops = float(stopping or self.stopping)
+        right, stops = self.team.average([*seeing, *rest], [0.0 if counts is None else float(counts), stops])
+        self.stopping = stops > 0
         nn.utils.clip_grad_norm_(seeing, 1.0)
-        nn.utils.clip_grad_norm_([*rest, *self.heads.parameters()], 1.0)
+        nn.utils.clip_grad_norm_(rest, 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        right = shares.get("text" if level.text else "tokens")
-        self._count(batch, None if right is None else float(right), time.monotonic() - began)
-        if self.progress.step % SHOWN_EVERY == 0:
+        self._count(batch, None if counts is None else right, time.monotonic() - began)
+        if self.team.leads and self.progress.step % SHOWN_EVERY == 0:
             shown = {f"loss_{name}": round(float(value.detach()), 3) for name, value in losses.items()}
             shown |= {name: round(float(value), 3) for name, value in shares.items()}
             log.info("step", **shown, **{k: round(v, 3) for k, v in asdict(self.progress).items()})
@@ -156,11 +174,14 @@ class Training:
         progress.step, progress.level_step = progress.step + 1, progress.level_step + 1
         if right is not None:
             progress.right = MEMORY * progress.right + (1 - MEMORY) * right
-        progress.pages, progress.characters = progress.pages + len(batch.ids), progress.characters + batch.characters
+        progress.pages += len(batch.ids) * self.team.size
+        progress.characters += batch.characters * self.team.size
         progress.seconds += seconds
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all, and the model as it could be served."""
+        if not self.team.leads:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "model": self.model.state_dict(),
@@ -212,14 +233,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the checkpoint and the model are written")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes; the next run goes on from there")
+    parser.add_argument("--processes", type=int, help="that train together; on a CPU one for each core")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = Training(given.folder, given.seed, device)
+    processes = given.processes or (1 if device.type == "cuda" else min(MOST_PROCESSES, os.cpu_count() or 1))
+    run_team(processes, given.folder, partial(_train, given.folder, given.seed, device, given.minutes))
+
+
+def _train(folder: Path, seed: int, device: torch.device, minutes: float | None, team: Team) -> None:
+    training = Training(folder, seed, device, team=team)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, training.stop)
-    ended = training.run(given.minutes)
-    log.info("ended" if ended else "stopped", folder=str(given.folder))
+    ended = training.run(minutes)
+    if team.leads:
+        log.info("ended" if ended else "stopped", folder=str(folder))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from ocr_tasks.contract import Block, OcrOptions, PageResult
 from workers.layout.blocks import Block as Made
 from workers.layout.blocks import blocks_of, usual_type
 from workers.layout.cells import cut_apart, joined_again, within_columns
+from workers.layout.lined import lined_tables
 from workers.layout.lines import Box, Line, in_rows
 from workers.layout.markdown import render
 from workers.layout.order import Order
@@ -66,7 +67,12 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
         if table:
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
-    parts += within_columns(cut_apart(joined_again(rest)))
+    rest = within_columns(cut_apart(joined_again(rest)))
+    for lined in lined_tables(rules, rest, em) if tables else []:
+        table = lined.table()
+        parts.append(table)
+        rest = [line for line in rest if line not in table.lines]
+    parts += rest
     boxes = frames(rules)
     striped = stripes(boxes, parts, em)
     boxes = [box for box in boxes if box not in striped]

@@ -1,8 +1,11 @@
-"""Tables whose rows are parted by lines or told apart by stripes, with no rules between their columns."""
+"""Tables whose rows are parted by lines or told apart by stripes, with no rules between their columns.
+
+The lines tell where such a table is, and most often what is one row of it, however its cells are wrapped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,36 +17,117 @@ from workers.layout.tables import Span, cells_table, column_of
 from workers.layout.words import labelled, numeric
 
 LEAST_GUTTER = 0.8  # ems
-LEAST_ROWS = 3  # that lines part
+LEAST_ROWS = 3
+LOW = 0.8  # ems: too low for a line of text
 LONGEST_CELL = 5  # lines
-FULL = 0.6  # of the cells of a row outside the first and the last line that are filled
+FULL = 0.6  # of the cells of a row
+ALIGNED = 0.4  # ems
 ROOM = 1.5  # of the room between a line and the text under it: that over it
 
 Rows = list[list[Line]]
 
 
 @dataclass(frozen=True)
-class Lined:
-    """A table between lines: the lines of text of each row, from the top, and where its columns are."""
+class Stack:
+    """Lines of one width under one another; `tables`: makes a table of lines of text that are one, of several rows."""
 
-    rows: Rows
-    columns: list[Span]
+    edges: list[float]
+    box: Box
+    em: float
+    tables: Callable[[Sequence[Line]], Table | None]
 
-    def table(self) -> Table:
-        """The table, with the lines of each cell put together."""
-        return cells_table(
-            [[[line for line in row if column_of(line.box, self.columns) == at] for at in range(len(self.columns))]
-             for row in self.rows]
-        )
+    def found(self, lines: Sequence[Line]) -> list[Table]:
+        """The tables between the lines, among lines of text."""
+        bands = self._bands(lines)
+        found: list[Table] = []
+        start = 0
+        while start < len(bands):
+            runs = ((end, self._table(bands[start:end], lines)) for end in range(len(bands), start + 1, -1))
+            start, table = next((run for run in runs if run[1]), (start + 1, None))
+            found += [table] if table else []
+        return found
+
+    def _bands(self, lines: Sequence[Line]) -> list[Band]:
+        bands = []
+        for top, bottom in pairwise(self.edges):
+            if bottom - top < LOW * self.em:
+                continue
+            level = [line for line in lines if top <= line.box.middle[1] < bottom]
+            inner = [line for line in level if line.box.x1 < self.box.x2 and line.box.x2 > self.box.x1]
+            bands.append(Band(inner, self._holds(inner), top, bottom))
+        return bands
+
+    def _holds(self, lines: Sequence[Line]) -> bool:
+        return all(self.box.x1 - self.em < line.box.x1 and line.box.x2 < self.box.x2 + self.em for line in lines)
+
+    def _table(self, bands: Sequence[Band], lines: Sequence[Line]) -> Table | None:
+        """The table that bands make, if they make one: the outermost ones leave all columns of the others."""
+        rows = [band.lines for band in bands]
+        if not all(band.lines and band.whole for band in bands):
+            return None
+        columns = columns_of(rows, self.em)
+        if len(columns) < max(2, len(columns_of(rows[1:], self.em)), len(columns_of(rows[:-1], self.em))):
+            return None
+        if any(2 * _aligned(row, [other for other in rows if other is not row], columns) < len(row) for row in rows):
+            return None
+        if any(len({column_of(line.box, columns) for line in row}) < 2 for row in rows):
+            return None
+        if not all(is_row(row, columns) for row in rows):
+            table = self.tables([line for row in rows for line in row]) if len(bands) < LEAST_ROWS else None
+            return table if table and len(table.cells[0]) >= len(columns) else None
+        rows = self._grown(rows, (bands[0].top, bands[-1].bottom), [line for line in lines if self._holds([line])])
+        return _table_of(rows, columns_of(rows, self.em)) if len(rows) >= LEAST_ROWS else None
+
+    def _grown(self, rows: Rows, edges: tuple[float, float], lines: Sequence[Line]) -> Rows:
+        """Rows with the header over their first line, and one under the last as striped tables have it."""
+        for outer, edge in ((0, edges[0]), (-1, edges[1])):
+            more = self._beyond(lines, rows, outer, edge)
+            columns = columns_of([*rows, more], self.em)
+            filled = {column_of(line.box, columns) for line in more}
+            least = (0.5 if outer == 0 else 1.0) * len(more)
+            if len(filled) > max(1.0, FULL * len(columns) - 0.5) and _aligned(more, rows, columns) >= least:
+                if outer == 0:
+                    rows = [more, *rows]
+                elif 0 in filled:  # no sum
+                    rows = [*rows, more]
+        return rows
+
+    def _beyond(self, lines: Sequence[Line], rows: Rows, outer: int, edge: float) -> list[Line]:
+        """The lines that stand as close to the outer edge of a table on its other side as the text of a row would."""
+        here, columns = around([line.box for line in rows[outer]]), columns_of(rows, self.em)
+        room = ROOM * abs(edge - (here.y1 if outer == 0 else here.y2)) + 0.4 * self.em
+        found: list[Line] = []
+        beyond = in_rows([line for line in lines if (line.box.middle[1] < edge) == (outer == 0)])
+        for more in beyond[::-1] if outer == 0 else beyond:
+            box = around([line.box for line in more])
+            near = (edge - box.y2 if outer == 0 else box.y1 - edge) <= room
+            kept = len(columns_of([*rows, more], self.em)) >= len(columns)
+            if not near or not kept or not is_row([*found, *more], columns):
+                break
+            found += more
+            edge, room = (box.y1 if outer == 0 else box.y2), 0.5 * self.em
+        return found
 
 
-def lined_tables(rules: Rules, lines: Sequence[Line], em: float) -> list[Lined]:
+@dataclass(frozen=True)
+class Band:
+    """What stands between two lines, at `top` and `bottom`; `whole`: nothing of it reaches out to the left or right."""
+
+    lines: list[Line]
+    whole: bool
+    top: float
+    bottom: float
+
+
+def lined_tables(
+    rules: Rules, lines: Sequence[Line], em: float, tables: Callable[[Sequence[Line]], Table | None]
+) -> list[Table]:
     """The tables between lines as wide as each other; a line of text belongs to one at most."""
-    found: list[Lined] = []
-    for edges in _stacks(rules.across):
-        start, end = min(rule.start for rule in edges), max(rule.end for rule in edges)
-        rest = [line for line in lines if not any(line in row for table in found for row in table.rows)]
-        found += _tables([rule.at for rule in edges], Box(start, edges[0].at, end, edges[-1].at), rest, em)
+    found: list[Table] = []
+    for stack in _stacks(rules.across):
+        box = Box(min(rule.start for rule in stack), stack[0].at, max(rule.end for rule in stack), stack[-1].at)
+        rest = [line for line in lines if not any(line in table.lines for table in found)]
+        found += Stack([rule.at for rule in stack], box, em, tables).found(rest)
     return found
 
 
@@ -59,57 +143,8 @@ def _stacks(across: Sequence[Rule]) -> list[list[Rule]]:
     return [stack for stack in stacks if len(stack) > 2]
 
 
-def _tables(edges: Sequence[float], box: Box, lines: Sequence[Line], em: float) -> list[Lined]:
-    """The tables between the lying lines at some heights, as wide as a box."""
-    bands = _bands(edges, box, lines, em)
-    found: list[Lined] = []
-    start = 0
-    while start < len(bands):
-        best = next((end for end in range(len(bands), start + LEAST_ROWS - 1, -1) if _one(bands[start:end], em)), None)
-        if best is None:
-            start += 1
-            continue
-        rows = [band.lines for band in bands[start:best]]
-        within = [line for line in lines if box.x1 - em < line.box.x1 and line.box.x2 < box.x2 + em]
-        found.append(_grown(rows, (bands[start].top, bands[best - 1].bottom), within, em))
-        start = best
-    return found
-
-
-@dataclass(frozen=True)
-class _Band:
-    """What stands between two lines; `whole`: nothing of it reaches out of them to the left or right."""
-
-    lines: list[Line]
-    whole: bool
-    top: float
-    bottom: float
-
-
-def _bands(edges: Sequence[float], box: Box, lines: Sequence[Line], em: float) -> list[_Band]:
-    bands = []
-    for top, bottom in pairwise(edges):
-        if bottom - top < 0.8 * em:
-            continue
-        level = [line for line in lines if top <= line.box.middle[1] < bottom]
-        inner = [line for line in level if line.box.x1 < box.x2 and line.box.x2 > box.x1]
-        whole = all(line.box.x1 > box.x1 - em and line.box.x2 < box.x2 + em for line in inner)
-        bands.append(_Band(inner, whole, top, bottom))
-    return bands
-
-
-def _one(bands: Sequence[_Band], em: float) -> bool:
-    """Whether bands are the rows of one table: the outermost ones leave all the columns of the others."""
-    if not all(band.lines and band.whole for band in bands):
-        return False
-    rows = [band.lines for band in bands]
-    columns = _columns(rows, em)
-    if len(columns) < max(2, len(_columns(rows[1:], em)), len(_columns(rows[:-1], em))):
-        return False
-    return all(len({column_of(line.box, columns) for line in row}) > 1 and _is_row(row, columns) for row in rows)
-
-
-def _columns(rows: Rows, em: float) -> list[Span]:
+def columns_of(rows: Rows, em: float) -> list[Span]:
+    """The columns that rows leave free gutters between."""
     free = [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * em]
     return outside(free, around([line.box for row in rows for line in row]))
 
@@ -118,7 +153,11 @@ def _cells(row: Sequence[Line], columns: Sequence[Span]) -> list[list[Line]]:
     return [[line for line in row if column_of(line.box, columns) == at] for at in range(len(columns))]
 
 
-def _is_row(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
+def _table_of(rows: Rows, columns: Sequence[Span]) -> Table:
+    return cells_table([_cells(row, columns) for row in rows])
+
+
+def is_row(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
     """Whether lines may be one row of a table: no cell has numbers or labels under one another, nor is it long."""
     rows = in_rows(lines)
     filled = [len({column_of(line.box, columns) for line in row}) for row in rows]
@@ -128,28 +167,12 @@ def _is_row(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
     return not listed and not several and max(len(in_rows(cell)) for cell in cells) <= LONGEST_CELL
 
 
-def _grown(rows: Rows, edges: tuple[float, float], lines: Sequence[Line], em: float) -> Lined:
-    """A table with the header over its first line, and a row under its last one as striped tables have it."""
-    for outer, at in ((0, edges[0]), (-1, edges[1])):
-        columns = _columns(rows, em)
-        more = _beyond(lines, rows, outer, at, em)
-        several = len({column_of(line.box, columns) for line in more}) > max(1, FULL * len(columns) - 0.5)
-        kept = len(_columns([*rows, more], em)) >= len(columns) and _is_row(more, columns) if several else False
-        if kept and (outer == 0 or any(column_of(line.box, columns) == 0 for line in more)):  # no sum
-            rows = [more, *rows] if outer == 0 else [*rows, more]
-    return Lined(rows, _columns(rows, em))
+def _aligned(row: Sequence[Line], rows: Rows, columns: Sequence[Span]) -> int:
+    """How many lines of a row start, end or have their middle where one of their column in other rows does."""
+    others = _cells([line for some in rows for line in some], columns)
+    return sum(any(_flush(line, other) for other in others[column_of(line.box, columns)]) for line in row)
 
 
-def _beyond(lines: Sequence[Line], rows: Rows, outer: int, edge: float, em: float) -> list[Line]:
-    """The lines that stand as close to the outer edge of a table on its other side as the text of a row would."""
-    here = around([line.box for line in rows[outer]])
-    room = ROOM * abs(edge - (here.y1 if outer == 0 else here.y2)) + 0.4 * em
-    found: list[Line] = []
-    beyond = in_rows([line for line in lines if (line.box.middle[1] < edge) == (outer == 0)])
-    for more in beyond[::-1] if outer == 0 else beyond:
-        box = around([line.box for line in more])
-        if (edge - box.y2 if outer == 0 else box.y1 - edge) > room:
-            break
-        found += more
-        edge, room = (box.y1 if outer == 0 else box.y2), 0.5 * em
-    return found
+def _flush(line: Line, other: Line) -> bool:
+    box, by = line.box, other.box
+    return min(abs(box.x1 - by.x1), abs(box.x2 - by.x2), abs(box.middle[0] - by.middle[0])) < ALIGNED * line.em

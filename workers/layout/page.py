@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ocr_tasks.contract import Block, OcrOptions, PageResult
 from workers.layout.blocks import Block as Made
@@ -13,7 +14,7 @@ from workers.layout.lined import lined_tables
 from workers.layout.lines import Box, Line, in_rows
 from workers.layout.markdown import render
 from workers.layout.order import Order
-from workers.layout.pieces import Figure, Frame, Group, Piece, hull
+from workers.layout.pieces import Figure, Frame, Group, Piece, Table, hull
 from workers.layout.rules import NEAR, Rules, frames, grids
 from workers.layout.spacing import mend
 from workers.layout.stripes import stripes, without
@@ -68,8 +69,7 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
     rest = within_columns(cut_apart(joined_again(rest)))
-    for lined in lined_tables(rules, rest, em) if tables else []:
-        table = lined.table()
+    for table in lined_tables(rules, rest, em, partial(_one_table, em)) if tables else []:
         parts.append(table)
         rest = [line for line in rest if line not in table.lines]
     parts += rest
@@ -77,6 +77,12 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
     striped = stripes(boxes, parts, em)
     boxes = [box for box in boxes if box not in striped]
     return Order(em, without(rules, striped), tables, imprint(lines)).groups(framed(parts, boxes))
+
+
+def _one_table(em: float, lines: Sequence[Line]) -> Table | None:
+    """The table that lines make, when they make one and nothing beside it."""
+    groups = Order(em, Rules()).groups(lines)
+    return groups[0] if len(groups) == 1 and isinstance(groups[0], Table) else None
 
 
 def imprint(lines: Sequence[Line]) -> float | None:

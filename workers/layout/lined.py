@@ -13,16 +13,19 @@ from workers.layout.gutters import gaps, outside
 from workers.layout.lines import Box, Line, around, in_rows
 from workers.layout.pieces import Table
 from workers.layout.rules import NEAR, Rule, Rules
-from workers.layout.tables import Span, cells_table, column_of
-from workers.layout.words import labelled, numeric
+from workers.layout.tables import HYPHENED, Span, cells_table, column_of
+from workers.layout.words import joined, labelled, numeric
 
 LEAST_GUTTER = 0.8  # ems
 LEAST_ROWS = 3
 LOW = 0.8  # ems: too low for a line of text
-LONGEST_CELL = 5  # lines
+LONGEST_CELL = 8  # lines
+PIECES = 2.5  # ems between the pieces of one line of a cell, at most
+LINES_APART = 2.1  # ems from line to line of a cell, at most
 FULL = 0.6  # of the cells of a row
 ALIGNED = 0.4  # ems
-ROOM = 1.5  # of the room between a line and the text under it: that over it
+WRAPPED = 1.8  # ems from line to line of a wrapped header, at most
+ROOM = 1.6  # of the room between a line and the text under it: that over it
 
 Rows = list[list[Line]]
 
@@ -68,24 +71,32 @@ class Stack:
         columns = columns_of(rows, self.em)
         if len(columns) < max(2, len(columns_of(rows[1:], self.em)), len(columns_of(rows[:-1], self.em))):
             return None
-        if any(2 * _aligned(row, [other for other in rows if other is not row], columns) < len(row) for row in rows):
+        filled = [{column_of(line.box, columns) for line in row} for row in rows]
+        lonely = sum(sum(at in row for row in filled) < 2 for at in range(len(columns)))
+        if min(map(len, filled)) < 2 or lonely > 1:
             return None
-        if any(len({column_of(line.box, columns) for line in row}) < 2 for row in rows):
-            return None
-        if not all(is_row(row, columns) for row in rows):
-            table = self.tables([line for row in rows for line in row]) if len(bands) < LEAST_ROWS else None
+        for row, own in zip(rows, filled, strict=True):
+            aligned = _aligned(row, [other for other in rows if other is not row], columns)
+            if len(aligned) <= 0.5 * len(own):
+                return None
+        if len(bands) < LEAST_ROWS and several_rows(rows[-1], columns):
+            table = self.tables([line for row in rows for line in row])
             return table if table and len(table.cells[0]) >= len(columns) else None
+        if not all(is_row(row, columns) for row in rows):
+            return None
         rows = self._grown(rows, (bands[0].top, bands[-1].bottom), [line for line in lines if self._holds([line])])
         return _table_of(rows, columns_of(rows, self.em)) if len(rows) >= LEAST_ROWS else None
 
     def _grown(self, rows: Rows, edges: tuple[float, float], lines: Sequence[Line]) -> Rows:
         """Rows with the header over their first line, and one under the last as striped tables have it."""
         for outer, edge in ((0, edges[0]), (-1, edges[1])):
+            if outer == 0 and headed(rows, columns_of(rows, self.em)):
+                continue
             more = self._beyond(lines, rows, outer, edge)
             columns = columns_of([*rows, more], self.em)
             filled = {column_of(line.box, columns) for line in more}
-            least = (0.5 if outer == 0 else 1.0) * len(more)
-            if len(filled) > max(1.0, FULL * len(columns) - 0.5) and _aligned(more, rows, columns) >= least:
+            least = (0.5 if outer == 0 else 1.0) * len(filled)
+            if len(filled) > max(1.0, FULL * len(columns) - 0.5) and len(_aligned(more, rows, columns)) >= least:
                 if outer == 0:
                     rows = [more, *rows]
                 elif 0 in filled:  # no sum
@@ -94,18 +105,20 @@ class Stack:
 
     def _beyond(self, lines: Sequence[Line], rows: Rows, outer: int, edge: float) -> list[Line]:
         """The lines that stand as close to the outer edge of a table on its other side as the text of a row would."""
-        here, columns = around([line.box for line in rows[outer]]), columns_of(rows, self.em)
-        room = ROOM * abs(edge - (here.y1 if outer == 0 else here.y2)) + 0.4 * self.em
+        count = len(columns_of(rows, self.em))
+        heights = sorted(around([line.box for line in row]).height for row in rows)
+        inner = min(abs(edge - line.box.middle[1]) for line in rows[outer])
+        room = ROOM * max(inner, heights[0] / 2) + 0.4 * self.em
         found: list[Line] = []
         beyond = in_rows([line for line in lines if (line.box.middle[1] < edge) == (outer == 0)])
         for more in beyond[::-1] if outer == 0 else beyond:
-            box = around([line.box for line in more])
-            near = (edge - box.y2 if outer == 0 else box.y1 - edge) <= room
-            kept = len(columns_of([*rows, more], self.em)) >= len(columns)
-            if not near or not kept or not is_row([*found, *more], columns):
+            middles = [line.box.middle[1] for line in more]
+            near = min(abs(edge - middle) for middle in middles) <= room
+            columns = columns_of([*rows, [*found, *more]], self.em)
+            if not near or len(columns) < count or not is_row([*found, *more], columns):
                 break
             found += more
-            edge, room = (box.y1 if outer == 0 else box.y2), 0.5 * self.em
+            edge, room = (min(middles) if outer == 0 else max(middles)), WRAPPED * self.em
         return found
 
 
@@ -157,20 +170,44 @@ def _table_of(rows: Rows, columns: Sequence[Span]) -> Table:
     return cells_table([_cells(row, columns) for row in rows])
 
 
+def headed(rows: Rows, columns: Sequence[Span]) -> bool:
+    """Whether the first row is a header: it has words where the others have numbers."""
+    table = [_cells(row, columns) for row in rows]
+    heads = [
+        line
+        for column in zip(*table, strict=True)
+        if 2 * sum(any(numeric(line.text) for line in cell) for cell in column[1:]) > sum(map(bool, column[1:])) > 0
+        for line in column[0]
+    ]
+    return bool(heads) and not any(numeric(line.text) for line in heads)
+
+
+def several_rows(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
+    """Whether lines are of several rows that have most of their cells."""
+    filled = [len({column_of(line.box, columns) for line in row}) for row in in_rows(lines)]
+    return sum(count > FULL * len(columns) for count in filled) > 1
+
+
 def is_row(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
-    """Whether lines may be one row of a table: no cell has numbers or labels under one another, nor is it long."""
-    rows = in_rows(lines)
-    filled = [len({column_of(line.box, columns) for line in row}) for row in rows]
-    cells = _cells(lines, columns)
-    listed = any(sum(like(line.text) for line in cell) > 1 for cell in cells for like in (numeric, labelled))
-    several = len(rows) > 1 and sum(count > FULL * len(columns) for count in filled) > 1
-    return not listed and not several and max(len(in_rows(cell)) for cell in cells) <= LONGEST_CELL
+    """Whether lines may be one row of a table: the lines of a cell are few and close, and no list of numbers or labels."""
+    for cell in _cells(lines, columns):
+        rows = in_rows(cell)
+        steps = [below[0].box.middle[1] - above[0].box.middle[1] for above, below in pairwise(rows)]
+        if len(rows) > LONGEST_CELL or any(step > LINES_APART * cell[0].em for step in steps):
+            return False
+        if any(right.box.x1 - left.box.x2 > PIECES * left.em for row in rows for left, right in pairwise(row)):
+            return False
+        texts = [joined([line.text for line in row]) for row in rows]
+        if any(sum(like(text) and not HYPHENED.search(text) for text in texts) > 1 for like in (numeric, labelled)):
+            return False
+    return True
 
 
-def _aligned(row: Sequence[Line], rows: Rows, columns: Sequence[Span]) -> int:
-    """How many lines of a row start, end or have their middle where one of their column in other rows does."""
+def _aligned(row: Sequence[Line], rows: Rows, columns: Sequence[Span]) -> set[int]:
+    """The columns in which a line of a row starts, ends or has its middle where one of other rows does."""
     others = _cells([line for some in rows for line in some], columns)
-    return sum(any(_flush(line, other) for other in others[column_of(line.box, columns)]) for line in row)
+    placed = [(column_of(line.box, columns), line) for line in row]
+    return {at for at, line in placed if any(_flush(line, other) for other in others[at])}
 
 
 def _flush(line: Line, other: Line) -> bool:

@@ -13,7 +13,7 @@ from workers.layout.rules import NEAR, Grid
 from workers.layout.words import MARKER, joined, numeric
 
 Span = tuple[float, float]
-HYPHENED = re.compile(r"\w-$")
+HYPHENED = re.compile(r"\w-$")  # what may go on below
 SAME_ROW = 1.0  # ems between the middles of rows, below which there is no room for two: a cell set beside a wrapped one
 
 

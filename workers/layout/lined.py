@@ -179,7 +179,7 @@ def headed(rows: Rows, columns: Sequence[Span]) -> bool:
         if 2 * sum(any(numeric(line.text) for line in cell) for cell in column[1:]) > sum(map(bool, column[1:])) > 0
         for line in column[0]
     ]
-    return bool(heads) and not any(numeric(line.text) for line in heads)
+    return bool(heads) and not any(character.isdigit() for line in heads for character in line.text)
 
 
 def several_rows(lines: Sequence[Line], columns: Sequence[Span]) -> bool:

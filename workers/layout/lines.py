@@ -103,6 +103,26 @@ def in_rows(pieces: Sequence[Some]) -> list[list[Some]]:
     return [sorted(row, key=lambda piece: piece.box.x1) for row in rows]
 
 
+def layers(pieces: Sequence[Some]) -> list[list[Some]]:
+    """What no level line parts, as layers from the top, each from the left; the margins of a line's box are none of it."""
+    found: list[list[Some]] = []
+    bottom = float("-inf")
+    for piece in sorted(pieces, key=lambda piece: core(piece)[0]):
+        low, high = core(piece)
+        if low < bottom:
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+        bottom = max(bottom, high)
+    return [sorted(layer, key=lambda piece: piece.box.x1) for layer in found]
+
+
+def core(piece: Boxed) -> tuple[float, float]:
+    """From where to where a piece reaches, top to bottom; the boxes of lines are higher than their letters."""
+    margin = 0.2 * piece.box.height if isinstance(piece, Line) else 0.0
+    return piece.box.y1 + margin, piece.box.y2 - margin
+
+
 def _beside(row: Sequence[Boxed], new: Boxed) -> bool:
     return all(
         new.box.overlap_y(other.box) > 0.5 * min(new.box.height, other.box.height)

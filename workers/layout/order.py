@@ -13,11 +13,12 @@ from workers.layout.columns import beside, runs, separate, strip, wraps
 from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, longest_run
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
-from workers.layout.lines import Line, in_rows
+from workers.layout.lines import Line, in_rows, layers
 from workers.layout.menus import are_menus
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, lines_of, merged
 from workers.layout.rules import Rules
 from workers.layout.sections import Sections
+from workers.layout.strata import Strata
 from workers.layout.tables import SAME_ROW, Span, aligned_table, cells_table, column_of, continued, fits
 from workers.layout.words import numeric
 
@@ -46,7 +47,8 @@ class Order:
 
     def groups(self, pieces: Sequence[Piece]) -> list[Group]:
         """The pieces in reading order, put together to what is read in one go."""
-        return [group for part in self._sections.split(in_rows(pieces)) for group in self._part(part)]
+        sections = self._sections.split(layers(pieces))
+        return [group for section in sections for part in Strata(self.em).split(section) for group in self._part(part)]
 
     def _part(self, rows: list[Row]) -> list[Group]:
         band = self.bands.find(rows)
@@ -71,7 +73,7 @@ class Order:
         if all(isinstance(piece, Frame) for piece in pieces):
             return self._flow(rows)
         if len(joint) == 1 and all(isinstance(piece, Line) for piece in pieces):
-            return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
+            return self._tabular(in_rows(lines_of(pieces)))
         return [group for column in joint for group in self.groups(column)]
 
     def _cells(self, rows: list[Row], spans: Sequence[Span], apart: bool) -> list[Group] | None:
@@ -133,7 +135,7 @@ class Order:
 
     def _in_rows_of_cards(self, columns: list[list[Piece]]) -> bool:
         """Whether some columns hold rows of cards."""
-        rows = in_rows([piece for column in columns for piece in column])
+        rows = layers([piece for column in columns for piece in column])
         if len(Sections(self.em, Rules()).split(rows)) > 1:  # around rows of frames
             return True
         cells = Columns(rows, [(hull(column).x1, hull(column).x2) for column in columns], self.em)
@@ -219,9 +221,9 @@ class Order:
         groups: list[Group] = []
         open_rows: list[list[Line]] = []
         for row in rows:
-            lines = [piece for piece in row if isinstance(piece, Line)]
+            lines = lines_of(row)
             if len(lines) == len(row):
-                open_rows.append(lines)
+                open_rows += in_rows(lines)
                 continue
             if open_rows:
                 groups.append(Flow(open_rows))

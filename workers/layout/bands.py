@@ -36,6 +36,10 @@ class Bands:
     def gutters(self, rows: list[Row]) -> list[Span]:
         return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
 
+    def supported(self, rows: list[Row]) -> list[Span]:
+        """The gutters with something on both sides, beside each other."""
+        return [gap for gap in self.gutters(rows) if self._worth(rows, gap)]
+
     def fewer(self, above: list[Row], below: list[Row]) -> bool:
         """Whether rows have fewer gutters together than alone."""
         return len(self.gutters(above + below)) < max(len(self.gutters(above)), len(self.gutters(below)))

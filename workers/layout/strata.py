@@ -9,12 +9,11 @@ from itertools import pairwise
 from workers.layout.bands import Bands, Row, pieces_of
 from workers.layout.gutters import outside
 from workers.layout.lines import Line, core
-from workers.layout.pieces import hull
+from workers.layout.pieces import hull, lines_of
 from workers.layout.tables import column_of
 
 LESS = 0.9  # of the white of a strip: that within what it parts
-LEAST = 0.5  # ems of white over what is usual between lines
-LINE = 0.8  # ems that a line is high without its margins
+NARROW = 0.5  # ems that are left of a gutter that goes on
 SAME_TYPE = 1.12  # of the type size
 SAME_EDGE = 0.5  # ems
 NEXT = 1.75  # ems from one line of a paragraph to the next
@@ -41,38 +40,38 @@ class Strata:
         low = next((k for k in range(at - 1, 0, -1) if gaps[k] > LESS * gaps[at]), 0)
         high = next((k for k in range(at + 1, len(rows)) if gaps[k] > LESS * gaps[at]), len(rows))
         above, below = rows[low:at], rows[at:high]
-        return self._differ(above, below) and not ties(rows, at)
+        return self._differ(above, below) and not ties(rows[:at], rows[at:])
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
-        """Whether two parts have columns that do not go together."""
+        """Whether two parts have columns that do not go together: a gutter ends, or others of them are filled."""
         bands = Bands(self.em)
-        gutters = [len(bands.gutters(part)) for part in (above, below)]
-        union = bands.gutters(above + below)
-        if max(gutters) == 0:
-            return False
-        if len(union) < max(gutters):
+        columns = [gap for part in (above, below) for gap in bands.supported(part)]
+        both = bands.gutters(above + below)
+        if any(max((min(high, b[1]) - max(low, b[0]) for b in both), default=0.0) < NARROW * self.em for low, high in columns):
             return True
-        spans = outside(union, hull(pieces_of(above + below)))
-        filled = [{column_of(piece.box, spans) for row in part for piece in row} for part in (above, below)]
-        return not filled[0] <= filled[1] and not filled[1] <= filled[0]
+        spans = outside(both, hull(pieces_of(above + below)))
+        over, under = ({column_of(piece.box, spans) for row in part for piece in row} for part in (above, below))
+        return len(over & under) < min(len(over), len(under)) and min(len(over), len(under)) > 1
 
 
-def ties(rows: list[Row], at: int) -> bool:
-    """Whether something goes on from the layers before one to this: lines of one paragraph, or entries of one list."""
-    above = sorted((line for row in rows[:at] for line in row if isinstance(line, Line)), key=lambda line: line.box.y1)
-    below = sorted((line for row in rows[at:] for line in row if isinstance(line, Line)), key=lambda line: line.box.y1)
-    for line in rows[at]:
-        if not isinstance(line, Line):
-            continue
-        over = [other for other in above if _alike(other, line)][-2:]
-        under = [other for other in below if other is not line and _alike(other, line) and other.box.y1 > line.box.y1]
-        if not over:
-            continue
-        step = _step(over[-1], line)
-        steps = [_step(*pair) for pair in pairwise(over)] + [_step(line, under[0])] if under else []
-        if step < NEXT * line.em or (steps and step < STEADY * min(steps)):
-            return True
-    return False
+def ties(above: list[Row], below: list[Row]) -> bool:
+    """Whether something goes on from layers to those under them: lines of one paragraph, or entries of one list."""
+    lines = [sorted(lines_of(pieces_of(rows)), key=lambda line: line.box.y1) for rows in (above, below)]
+    return any(_goes_on(line, lines[0], lines[1][at + 1 :]) for at, line in enumerate(lines[1]))
+
+
+def _goes_on(line: Line, above: Sequence[Line], below: Sequence[Line]) -> bool:
+    """Whether a line is the next of a paragraph or a list, given the lines of the layers above and those under it."""
+    over = [other for other in above if other.box.overlap_x(line.box) > 0][-2:]
+    if not over or not all(_alike(other, line) for other in over[-1:]):
+        return False
+    step = _step(over[-1], line)
+    if step < NEXT * line.em:
+        return True
+    steps = [_step(*over)] if len(over) > 1 and _alike(*over) else []
+    under = next((other for other in below if other.box.overlap_x(line.box) > 0), None)
+    steps += [_step(line, under)] if under and _alike(line, under) else []
+    return bool(steps) and step < STEADY * min(steps)
 
 
 def _alike(line: Line, other: Line) -> bool:

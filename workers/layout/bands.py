@@ -9,7 +9,7 @@ from itertools import pairwise
 from workers.layout.columns import wraps
 from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line
-from workers.layout.pieces import Piece, hull
+from workers.layout.pieces import Piece, hull, lines_of
 from workers.layout.tables import Span, column_of
 
 Row = list[Piece]
@@ -17,6 +17,9 @@ LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
 SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of them may have nothing
+SAME_TYPE = 1.12  # of the type size
+SAME_EDGE = 0.5  # ems
+NEXT = 1.75  # ems from one line of a paragraph to the next
 FAR = 1.5  # ems between what does not belong together
 NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
@@ -181,13 +184,19 @@ class Bands:
         What runs over all columns, as a footnote does, may have more than one row.
         """
         half = max(3, len(rows) // 2)
-        if rows and self._apart(rows[0], rows[1 : 1 + half]):
+        if rows and not self._tied(rows) and self._apart(rows[0], rows[1 : 1 + half]):
             return 1
         for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
             rest = rows[at + 1 : at + 1 + half]
             if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
                 return at + 1
         return 0
+
+    def _tied(self, rows: list[Row]) -> bool:
+        """Whether the outermost row of a band has lines that go on in the next one, as those of an address do."""
+        if len(rows) < 2 or len(rows[0]) < 2:
+            return False
+        return any(goes_on(line, other) for line in lines_of(rows[0]) for other in lines_of(rows[1]))
 
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
@@ -225,6 +234,14 @@ class Bands:
 
     def big(self, piece: Piece) -> bool:
         return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em and any(map(str.isalpha, piece.text))
+
+
+def goes_on(line: Line, other: Line) -> bool:
+    """Whether two lines are neighbours in a paragraph or list: of one type, flush, and close."""
+    near = SAME_EDGE * line.em
+    flush = abs(line.box.x1 - other.box.x1) < near or abs(line.box.x2 - other.box.x2) < near
+    alike = flush and max(line.em, other.em) < SAME_TYPE * min(line.em, other.em)
+    return alike and abs(line.box.middle[1] - other.box.middle[1]) < NEXT * line.em
 
 
 def _beyond(rows: Sequence[Row], middle: float) -> int:

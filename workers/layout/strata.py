@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from workers.layout.bands import Bands, Row, pieces_of
+from workers.layout.columns import wraps
 from workers.layout.gutters import outside
 from workers.layout.lines import Line, core
 from workers.layout.pieces import hull, lines_of
-from workers.layout.tables import column_of
+from workers.layout.rules import Rules
+from workers.layout.tables import Span, column_of
 
 LESS = 0.9  # of the white of a strip: that within what it parts
+LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
 NARROW = 0.5  # ems that are left of a gutter that goes on
 SAME_TYPE = 1.12  # of the type size
 SAME_EDGE = 0.5  # ems
@@ -25,6 +28,7 @@ class Strata:
     """Cuts layers apart. `em`: the size of the page's usual type, in pixels."""
 
     em: float
+    rules: Rules
 
     def split(self, rows: list[Row]) -> list[list[Row]]:
         """Layers, cut where their columns change under a strip wider than those within."""
@@ -37,21 +41,49 @@ class Strata:
         return min(core(piece)[0] for piece in below) - max(core(piece)[1] for piece in above)
 
     def _parts(self, rows: list[Row], gaps: Sequence[float], at: int) -> bool:
+        if gaps[at] < LEAST * self.em or self._crossed(rows, at):
+            return False
         low = next((k for k in range(at - 1, 0, -1) if gaps[k] > LESS * gaps[at]), 0)
         high = next((k for k in range(at + 1, len(rows)) if gaps[k] > LESS * gaps[at]), len(rows))
         above, below = rows[low:at], rows[at:high]
+        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
+            return False
         return self._differ(above, below) and not ties(rows[:at], rows[at:])
+
+    def _crossed(self, rows: list[Row], at: int) -> bool:
+        """Whether a standing rule inside, as the edge of a side bar, goes on across the strip over a layer."""
+        box = hull(pieces_of(rows))
+        top = max(core(piece)[1] for piece in rows[at - 1]) - self.em
+        bottom = min(core(piece)[0] for piece in rows[at]) + self.em
+        return any(
+            rule.start < top and bottom < rule.end and box.x1 + self.em < rule.at < box.x2 - self.em
+            for rule in self.rules.down
+        )
+
+    def _runs(self, rows: list[Row]) -> bool:
+        """Whether a column of layers is running text, beside others."""
+        pieces = pieces_of(rows)
+        spans = outside(Bands(self.em).gutters(rows), hull(pieces))
+        columns = [lines_of([piece for piece in pieces if column_of(piece.box, spans) == at]) for at in range(len(spans))]
+        return len(columns) > 1 and any(map(wraps, columns))
 
     def _differ(self, above: list[Row], below: list[Row]) -> bool:
         """Whether two parts have columns that do not go together: a gutter ends, or others of them are filled."""
         bands = Bands(self.em)
-        columns = [gap for part in (above, below) for gap in bands.supported(part)]
         both = bands.gutters(above + below)
-        if any(max((min(high, b[1]) - max(low, b[0]) for b in both), default=0.0) < NARROW * self.em for low, high in columns):
-            return True
+        for part in (above, below):
+            ends = [gap for gap in bands.gutters(part) if _left_of(gap, both) < NARROW * self.em]
+            bar = len(part) == 1 and len(part[0]) > 2 and 2 * len(ends) >= len(part[0])
+            if bar or any(gap in ends for gap in bands.supported(part)):
+                return True
         spans = outside(both, hull(pieces_of(above + below)))
         over, under = ({column_of(piece.box, spans) for row in part for piece in row} for part in (above, below))
         return len(over & under) < min(len(over), len(under)) and min(len(over), len(under)) > 1
+
+
+def _left_of(gap: Span, gutters: Sequence[Span]) -> float:
+    """How wide the widest part of a gutter is that is free in others too, in pixels."""
+    return max((min(gap[1], high) - max(gap[0], low) for low, high in gutters), default=0.0)
 
 
 def ties(above: list[Row], below: list[Row]) -> bool:

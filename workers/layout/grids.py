@@ -17,6 +17,7 @@ LEAST_PITCH = 0.9  # ems from line to line
 WIDER = 1.2  # of the pitch of a cell's lines: from row to row
 CORE = 0.8  # ems that a line is high without its margins, about
 ALIGNED = 0.3  # ems between the heights that cells of one row start at
+ABOUT = 0.8  # the same where one of them is a picture or a frame, whose edges are less sure
 BOLDER = 1.2  # of the stroke of the lines under it: a card's title
 LARGER = 1.12  # of their size
 FREE = 1.5  # of the pitch of lines: where something else may begin
@@ -123,7 +124,8 @@ class Columns:
         cells = [cell for cell in row.cells if cell]
         tops = [cell[0].box.middle[1] if isinstance(cell[0], Line) else cell[0].box.y1 + self.em / 2 for cell in cells]
         middles = [around([piece.box for piece in cell]).middle[1] for cell in cells]
-        return any(max(heights) - min(heights) < ALIGNED * self.em for heights in (tops, middles))
+        near = (ALIGNED if all(isinstance(cell[0], Line) for cell in cells) else ABOUT) * self.em
+        return any(max(heights) - min(heights) < near for heights in (tops, middles))
 
 
 def _core(piece: Piece) -> tuple[float, float]:

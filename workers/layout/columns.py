@@ -169,6 +169,30 @@ def runs_on(column: Sequence[Line]) -> bool:
     return 2 * goes_on >= len(rows) - 1
 
 
+def told_beside(columns: Sequence[Sequence[Line]]) -> bool:
+    """Whether the sentences of a column go on beside entries of others, as the text at the foot of a page does.
+
+    In a table, nothing but wrapped cells stands beside what goes on in a wrapped cell.
+    """
+    if any(2 * sum(numeric(line.text) for line in column) > len(column) for column in columns):
+        return False
+    for column in columns:
+        box = around([line.box for line in column])
+        ordered = sorted(column, key=lambda line: line.box.y1)
+        others = [line for other in columns if other is not column for line in other if not line.text[:1].islower()]
+        beside = [
+            any(abs(line.box.middle[1] - other.box.middle[1]) < 0.5 * line.em for other in others) for line in ordered
+        ]
+        goes_on = [
+            below.text[:1].islower() and above.box.width > FULL * box.width and len(above.text.split()) >= WORDS
+            for above, below in pairwise(ordered)
+        ]
+        both = sum(on and level for on, level in zip(goes_on, beside[1:], strict=True))
+        if both > 1 and 2 * both >= len(goes_on):
+            return True
+    return False
+
+
 def run_past(columns: Sequence[Sequence[Line]]) -> bool:
     """Whether sentences of a column run on past what stands beside them, as a page's text beside its menu does.
 

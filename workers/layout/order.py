@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
 from workers.layout.changes import changes, prose
-from workers.layout.columns import beside, runs, separate, strip, wraps
+from workers.layout.columns import beside, runs, separate, strip, told_beside, wraps
 from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, longest_run
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
@@ -173,6 +173,8 @@ class Order:
         ]
         if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
             return []
+        if told_beside(columns):
+            return columns
         blocks = separate(columns, rows, spans)
         if blocks:
             return [[line for column in block for line in column] for block in blocks]

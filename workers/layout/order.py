@@ -10,6 +10,7 @@ from itertools import pairwise
 from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
 from workers.layout.changes import changes, prose
 from workers.layout.columns import beside, runs, separate, strip, told_beside, wraps
+from workers.layout.floats import floating
 from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, longest_run
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
@@ -59,6 +60,9 @@ class Order:
         heading = self.bands.heading_across(rows, start, end)
         if heading is not None:
             return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
+        if (aside := floating(self.bands, rows[start:end], rows[end:])) is not None:
+            text = [piece for piece in pieces_of(rows[start:]) if piece not in aside]
+            return merged(self._part(rows[:start]) + self.groups(aside) + self._part(layers(text)))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
 
     def _columns(self, rows: list[Row]) -> list[Group]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from workers.layout.columns import wraps
 from workers.layout.gutters import between, gaps, outside, union
-from workers.layout.lines import Line
+from workers.layout.lines import Line, core
 from workers.layout.pieces import Piece, hull, lines_of
 from workers.layout.tables import Span, column_of
 
@@ -20,6 +20,7 @@ SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of 
 SAME_TYPE = 1.12  # of the type size
 SAME_EDGE = 0.5  # ems
 NEXT = 1.75  # ems from one line of a paragraph to the next
+CLOSE = 0.7  # ems of white between a title and what it heads
 FAR = 1.5  # ems between what does not belong together
 NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
@@ -196,7 +197,14 @@ class Bands:
         """Whether the outermost row of a band has lines that go on in the next one, as those of an address do."""
         if len(rows) < 2 or len(rows[0]) < 2:
             return False
-        return any(goes_on(line, other) for line in lines_of(rows[0]) for other in lines_of(rows[1]))
+        lines = lines_of(rows[0]), lines_of(rows[1])
+        return any(goes_on(line, other) or self._heads(line, other) for line in lines[0] for other in lines[1])
+
+    def _heads(self, line: Line, other: Line) -> bool:
+        """Whether a line is the title of another close under it."""
+        near = SAME_EDGE * other.em
+        flush = abs(line.box.x1 - other.box.x1) < near or abs(line.box.x2 - other.box.x2) < near
+        return flush and line.em > other.em and 0 <= core(other)[0] - core(line)[1] < CLOSE * self.em
 
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""

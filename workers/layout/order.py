@@ -61,8 +61,10 @@ class Order:
         if heading is not None:
             return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
         if (aside := floating(self.bands, rows[start:end], rows[end:])) is not None:
-            text = [piece for piece in pieces_of(rows[start:]) if piece not in aside]
-            return merged(self._part(rows[:start]) + self.groups(aside) + self._part(layers(text)))
+            top = hull(aside).y1
+            text = [piece for piece in pieces_of(rows) if piece not in aside]
+            over, beside = ([piece for piece in text if (piece.box.middle[1] < top) == side] for side in (True, False))
+            return merged(self._part(layers(over)) + self.groups(aside) + self._part(layers(beside)))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
 
     def _columns(self, rows: list[Row]) -> list[Group]:

@@ -20,6 +20,8 @@ NARROW = 0.5  # ems that are left of a gutter that goes on
 SAME_TYPE = 1.12  # of the type size
 SAME_EDGE = 0.5  # ems
 NEXT = 1.75  # ems from one line of a paragraph to the next
+TEXT = 15.0  # ems: lines of running text are longer
+PARAGRAPH = 2.8  # ems from one line of running text to the next, at most
 STEADY = 1.2  # of the step before or after: entries of one list
 
 
@@ -98,7 +100,7 @@ def _goes_on(line: Line, above: Sequence[Line], below: Sequence[Line]) -> bool:
     if not over or not all(_alike(other, line) for other in over[-1:]):
         return False
     step = _step(over[-1], line)
-    if step < NEXT * line.em:
+    if step < (PARAGRAPH if min(over[-1].box.width, line.box.width) > TEXT * line.em else NEXT) * line.em:
         return True
     steps = [_step(*over)] if len(over) > 1 and _alike(*over) else []
     under = next((other for other in below if other.box.overlap_x(line.box) > 0), None)

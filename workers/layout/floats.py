@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workers.layout.bands import Bands, Row, pieces_of
+from workers.layout.columns import wraps
 from workers.layout.lines import Line
-from workers.layout.pieces import Piece, lines_of
+from workers.layout.pieces import Piece, hull, lines_of
 
 LEAST = 2  # lines beside it
+TALL = 3.0  # ems
 NEXT = 2.8  # ems from line to line of text, paragraphs included
 SAME_EDGE = 0.5  # ems
 SAME_TYPE = 1.12  # of the type size
@@ -22,7 +24,11 @@ def floating(bands: Bands, band: list[Row], under: list[Row]) -> list[Piece] | N
     for low, high in bands.gutters(band):
         left = lines_of([piece for piece in pieces if piece.box.x2 <= low + 1])
         right = [piece for piece in pieces if piece.box.x1 >= high - 1]
-        if len(left) >= LEAST and right and len(left) == len(pieces) - len(right) and _goes_on(left, high, under):
+        if not right or len(left) + len(right) < len(pieces) or not (len(left) == LEAST or wraps(left)):
+            continue
+        box, last = hull(right), max(line.box.y2 for line in left)
+        beside = box.height > TALL * bands.em and abs(box.y2 - last) < NEXT * bands.em
+        if beside and _goes_on(left, high, under):
             return right
     return None
 

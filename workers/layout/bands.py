@@ -21,6 +21,7 @@ SAME_TYPE = 1.12  # of the type size
 SAME_EDGE = 0.5  # ems
 NEXT = 1.75  # ems from one line of a paragraph to the next
 CLOSE = 0.7  # ems of white between a title and what it heads
+APART = 3.0  # ems between titles
 FAR = 1.5  # ems between what does not belong together
 NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
@@ -192,6 +193,23 @@ class Bands:
             if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
                 return at + 1
         return 0
+
+    def headed(self, rows: list[Row]) -> list[Row]:
+        """Rows, the first cut behind a title with an address under it: another title beside it comes after these."""
+        if len(rows) < 2 or len(rows[0]) < 2:
+            return rows
+        head, *others = rows[0]
+        if not isinstance(head, Line) or others[0].box.x1 - head.box.x2 < APART * self.em:
+            return rows
+        own, last = [[head]], head
+        for row in rows[1:]:
+            line = row[0]
+            below = isinstance(line, Line) and len(row) == 1 and line.box.x2 < others[0].box.x1
+            if not below or not isinstance(line, Line) or not (goes_on(last, line) or self._heads(last, line)):
+                break
+            own.append([line])
+            last = line
+        return [*own, others, *rows[len(own) :]] if len(own) > 1 else rows
 
     def _tied(self, rows: list[Row]) -> bool:
         """Whether the outermost row of a band has lines that go on in the next one, as those of an address do."""

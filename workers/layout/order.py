@@ -56,7 +56,7 @@ class Order:
     def _part(self, rows: list[Row]) -> list[Group]:
         band = self.bands.find(rows)
         if band is None:
-            return self._flow(rows)
+            return self._flow(self.bands.headed(rows))
         start, end = band
         heading = self.bands.heading_across(rows, start, end)
         if heading is not None:

@@ -16,6 +16,7 @@ from workers.layout.tables import Span, column_of
 
 LESS = 0.9  # of the white of a strip: that within what it parts
 LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
+ALONE, NONE_LIKE = 1.8, 0.6  # ems of white, and of it: that of any other strip
 NARROW = 0.5  # ems that are left of a gutter that goes on
 SAME_TYPE = 1.12  # of the type size
 SAME_EDGE = 0.5  # ems
@@ -50,7 +51,8 @@ class Strata:
         above, below = rows[low:at], rows[at:high]
         if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
             return False
-        return self._differ(above, below) and not ties(rows[:at], rows[at:])
+        alone = gaps[at] > ALONE * self.em and all(gap < NONE_LIKE * gaps[at] for gap in gaps if gap != gaps[at])
+        return self._differ(above, below, alone) and not ties(rows[:at], rows[at:])
 
     def _crossed(self, rows: list[Row], at: int) -> bool:
         """Whether a standing rule inside, as the edge of a side bar, goes on across the strip over a layer."""
@@ -69,8 +71,11 @@ class Strata:
         columns = [lines_of([piece for piece in pieces if column_of(piece.box, spans) == at]) for at in range(len(spans))]
         return len(columns) > 1 and any(map(wraps, columns))
 
-    def _differ(self, above: list[Row], below: list[Row]) -> bool:
-        """Whether two parts have columns that do not go together: a gutter ends, or others of them are filled."""
+    def _differ(self, above: list[Row], below: list[Row], alone: bool) -> bool:
+        """Whether two parts have columns that do not go together: a gutter ends, or others of them are filled.
+
+        Parted by a strip like no other, they may only have more of them.
+        """
         bands = Bands(self.em)
         both = bands.gutters(above + below)
         for part in (above, below):
@@ -80,7 +85,9 @@ class Strata:
                 return True
         spans = outside(both, hull(pieces_of(above + below)))
         over, under = ({column_of(piece.box, spans) for row in part for piece in row} for part in (above, below))
-        return len(over & under) < min(len(over), len(under)) and min(len(over), len(under)) > 1
+        if min(len(over), len(under)) < 2:
+            return False
+        return len(over & under) < min(len(over), len(under)) or (alone and over != under)
 
 
 def _left_of(gap: Span, gutters: Sequence[Span]) -> float:

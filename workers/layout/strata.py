@@ -49,7 +49,7 @@ class Strata:
         low = next((k for k in range(at - 1, 0, -1) if gaps[k] > LESS * gaps[at]), 0)
         high = next((k for k in range(at + 1, len(rows)) if gaps[k] > LESS * gaps[at]), len(rows))
         above, below = rows[low:at], rows[at:high]
-        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
+        if gaps[at] < WIDE * self.em and all(map(self._runs, (above, below))):
             return False
         alone = gaps[at] > ALONE * self.em and all(gap < NONE_LIKE * gaps[at] for gap in gaps if gap != gaps[at])
         return self._differ(above, below, alone) and not ties(rows[:at], rows[at:])

@@ -11,6 +11,7 @@ from workers.layout.pieces import Piece, hull, lines_of
 
 LEAST = 2  # lines beside it
 TALL = 3.0  # ems
+WIDTH = 15.0  # ems
 NEXT = 2.8  # ems from line to line of text, paragraphs included
 SAME_EDGE = 0.5  # ems
 SAME_TYPE = 1.12  # of the type size
@@ -24,13 +25,22 @@ def floating(bands: Bands, band: list[Row], under: list[Row]) -> list[Piece] | N
     for low, high in bands.gutters(band):
         left = lines_of([piece for piece in pieces if piece.box.x2 <= low + 1])
         right = [piece for piece in pieces if piece.box.x1 >= high - 1]
-        if not right or len(left) + len(right) < len(pieces) or not (len(left) == LEAST or wraps(left)):
+        if not right or len(left) + len(right) < len(pieces) or not _is_text(left):
             continue
         box, last = hull(right), max(line.box.y2 for line in left)
         beside = box.height > TALL * bands.em and abs(box.y2 - last) < NEXT * bands.em
         if beside and _goes_on(left, high, under):
             return right
     return None
+
+
+def _is_text(lines: Sequence[Line]) -> bool:
+    """Whether lines are those of running text, flush at the left."""
+    if len(lines) < LEAST or not (len(lines) == LEAST or wraps(lines)):
+        return False
+    start, em = min(line.box.x1 for line in lines), lines[0].em
+    flush = sum(line.box.x1 - start < SAME_EDGE * em for line in lines)
+    return 4 * flush >= 3 * len(lines) and max(line.box.x2 for line in lines) - start > WIDTH * em
 
 
 def _goes_on(text: Sequence[Line], edge: float, under: list[Row]) -> bool:

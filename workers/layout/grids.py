@@ -134,14 +134,15 @@ def _core(piece: Piece) -> tuple[float, float]:
     return piece.box.y1 + margin, piece.box.y2 - margin
 
 
-def card_rows(found: Sequence[CellRow], least: float) -> list[list[Row]]:
+def card_rows(found: Sequence[CellRow], least: float, alike: bool = False) -> list[list[Row]]:
     """The rows of cards: those that do not start with titles or pictures, or not so far down, put together.
 
-    A heading of its own over such a row goes with it.
+    A heading of its own over such a row goes with it. `alike`: the titles must be of one size.
     """
     cards: list[list[Row]] = []
     for at, row in enumerate(found):
         opens = _opens(row, found[at + 1].cells if at + 1 < len(found) else [[] for _ in row.cells])
+        opens = opens and not (alike and _sizes(row) > LARGER)
         if not cards or (opens and row.apart >= least):
             cards.append([*row.rows])
         elif opens and found[at - 1].apart >= least and _heads(found[at - 1], row):
@@ -155,6 +156,12 @@ def _opens(row: CellRow, under: Sequence[Sequence[Piece]]) -> bool:
     """Whether all cells of a row start with titles or pictures; what is missing are the last cards of the row."""
     titled = sum(bool(cell) and _titled([*cell, *below]) for cell, below in zip(row.cells, under, strict=True))
     return titled == row.filled > 1 and all(row.cells[: row.filled])
+
+
+def _sizes(row: CellRow) -> float:
+    """How many times as large as the smallest the largest first line of the cells of a row is."""
+    sizes = [cell[0].em for cell in row.cells if cell and isinstance(cell[0], Line)]
+    return max(sizes) / min(sizes) if sizes else 1.0
 
 
 def _heads(row: CellRow, under: CellRow) -> bool:

@@ -26,7 +26,6 @@ from workers.layout.words import numeric
 CLAUSE = re.compile(r"^(?:\d{1,2}(?:\.\d+)*[.)]?|\(?\w[.)])$")  # the number of a clause, or its letter
 NO_LINK = re.compile(r"[\d@:：]")
 FAR_APART = 2.0  # of the pitch of running text: where new rows of columns begin
-ROOMY = 3.0  # the same in columns that may be a page's text and its side bar
 UNEVEN = 1.6  # of the narrowest column: wider ones are no cards beside it
 OVER_IMPRINT = 12  # ems from the links of a web page to its imprint
 
@@ -95,7 +94,7 @@ class Order:
         running = prose(found)
         widths = sorted(high - low for low, high in spans)
         side_bar = running and widths[-1] > UNEVEN * widths[0]  # perhaps, beside the text of a page
-        cards = card_rows(found, (ROOMY if side_bar else FAR_APART if running else FREE) * columns.pitch)
+        cards = card_rows(found, (FAR_APART if running else FREE) * columns.pitch, alike=side_bar)
         if len(cards) > 1:
             return [group for part in cards for group in self._part(part)]
         wrapped = any(len(cell) > 1 for row in found for cell in row.cells)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from workers.layout.bands import Bands, Row, pieces_of
 from workers.layout.columns import wraps
 from workers.layout.gutters import outside
-from workers.layout.lines import Line, core
+from workers.layout.lines import Line, core, in_rows
 from workers.layout.pieces import hull, lines_of
 from workers.layout.rules import Rules
 from workers.layout.tables import Span, column_of
@@ -17,6 +17,7 @@ from workers.layout.tables import Span, column_of
 LESS = 0.9  # of the white of a strip: that within what it parts
 LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
 ALONE, NONE_LIKE = 1.8, 0.6  # ems of white, and of it: that of any other strip
+LONG = 6  # lines of running text that are no mere note
 NARROW = 0.5  # ems that are left of a gutter that goes on
 SAME_TYPE = 1.12  # of the type size
 SAME_EDGE = 0.5  # ems
@@ -49,7 +50,7 @@ class Strata:
         low = next((k for k in range(at - 1, 0, -1) if gaps[k] > LESS * gaps[at]), 0)
         high = next((k for k in range(at + 1, len(rows)) if gaps[k] > LESS * gaps[at]), len(rows))
         above, below = rows[low:at], rows[at:high]
-        if gaps[at] < WIDE * self.em and all(map(self._runs, (above, below))):
+        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
             return False
         alone = gaps[at] > ALONE * self.em and all(gap < NONE_LIKE * gaps[at] for gap in gaps if gap != gaps[at])
         return self._differ(above, below, alone) and not ties(rows[:at], rows[at:])
@@ -69,7 +70,7 @@ class Strata:
         pieces = pieces_of(rows)
         spans = outside(Bands(self.em).gutters(rows), hull(pieces))
         columns = [lines_of([piece for piece in pieces if column_of(piece.box, spans) == at]) for at in range(len(spans))]
-        return len(columns) > 1 and any(map(wraps, columns))
+        return len(columns) > 1 and any(len(in_rows(column)) >= LONG and wraps(column) for column in columns)
 
     def _differ(self, above: list[Row], below: list[Row], alone: bool) -> bool:
         """Whether two parts have columns that do not go together: a gutter ends, or others of them are filled.

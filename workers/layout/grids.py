@@ -152,6 +152,19 @@ def card_rows(found: Sequence[CellRow], least: float, alike: bool = False) -> li
     return cards
 
 
+def entries(found: Sequence[CellRow]) -> list[list[CellRow]]:
+    """The entries of a list, as the posts of a forum: some lines on each at the left, and its text beside them."""
+    starts = [at for at, row in enumerate(found) if row.filled == len(row.cells)]
+    others = [row.apart for at, row in enumerate(found) if at and at not in starts]
+    if not starts or starts[0] or any(found[at].apart < WIDER * max(others, default=0.0) for at in starts[1:]):
+        return []
+    if len(found[0].cells) != 2 or any(row.cells[0] for at, row in enumerate(found) if at not in starts):
+        return []
+    if any(len(found[at].cells[0]) < 2 for at in starts):
+        return []
+    return [list(found[low:high]) for low, high in pairwise([*starts, len(found)])]
+
+
 def _opens(row: CellRow, under: Sequence[Sequence[Piece]]) -> bool:
     """Whether all cells of a row start with titles or pictures; what is missing are the last cards of the row."""
     titled = sum(bool(cell) and _titled([*cell, *below]) for cell, below in zip(row.cells, under, strict=True))

@@ -11,7 +11,7 @@ from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
 from workers.layout.changes import changes, prose
 from workers.layout.columns import beside, runs, separate, strip, told_beside, wraps
 from workers.layout.floats import floating
-from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, longest_run
+from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, entries, longest_run
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
 from workers.layout.lines import Line, in_rows, layers
@@ -97,6 +97,8 @@ class Order:
         cards = card_rows(found, (FAR_APART if running else FREE) * columns.pitch, alike=side_bar)
         if len(cards) > 1:
             return [group for part in cards for group in self._part(part)]
+        if side_bar and (posts := entries(found)):
+            return [group for part in posts for cell in _columns_of(part) for group in self.groups(cell)]
         wrapped = any(len(cell) > 1 for row in found for cell in row.cells)
         if self.tables and (apart or ruled or wrapped) and all(isinstance(piece, Line) for piece in pieces_of(rows)):
             return self._records(found, None if ruled else columns.pitch)
@@ -251,3 +253,8 @@ class Order:
             return self.groups(piece.pieces)
         assert isinstance(piece, Table | Figure)
         return [piece]
+
+
+def _columns_of(rows: Sequence[CellRow]) -> list[list[Piece]]:
+    """The columns of rows of cells."""
+    return [[piece for cell in column for piece in cell] for column in zip(*(row.cells for row in rows), strict=True)]

@@ -76,7 +76,7 @@ def separate(
         return [[columns[at] for at in block] for block in blocks]
     if any(sum(map(numeric, some)) > 1 or _most(some, labelled) for some in texts):
         return []
-    wrapped = [goes_on and any(line.text[:1].islower() for line in row) for goes_on, row in _told(rows, spans)]
+    wrapped = [goes_on and any(line.text[:1].islower() for line in row) for goes_on, row in _with_goes_on(rows, spans)]
     filled = [{column_of(line.box, spans) for line in row} for row, more in zip(rows, wrapped, strict=True) if not more]
     if any(not below <= above for above, below in pairwise(filled)):
         return []
@@ -114,7 +114,7 @@ def _marked(text: str) -> bool:
     return any(character.isdigit() or character == "@" for character in text)
 
 
-def _told(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[bool, Sequence[Line]]]:
+def _with_goes_on(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[bool, Sequence[Line]]]:
     return list(zip(continued(rows, spans), rows, strict=True))
 
 
@@ -172,25 +172,32 @@ def runs_on(column: Sequence[Line]) -> bool:
 def told_beside(columns: Sequence[Sequence[Line]]) -> bool:
     """Whether the sentences of a column go on beside entries of others, as the text at the foot of a page does.
 
-    In a table, nothing but wrapped cells stands beside what goes on in a wrapped cell.
+    In a table, one entry of another column stands beside what goes on in a wrapped cell, of a line or two.
     """
     if any(2 * sum(numeric(line.text) for line in column) > len(column) for column in columns):
         return False
     for column in columns:
-        box = around([line.box for line in column])
-        ordered = sorted(column, key=lambda line: line.box.y1)
-        others = [line for other in columns if other is not column for line in other if not line.text[:1].islower()]
-        beside = [
-            any(abs(line.box.middle[1] - other.box.middle[1]) < 0.5 * line.em for other in others) for line in ordered
-        ]
-        goes_on = [
-            below.text[:1].islower() and above.box.width > FULL * box.width and len(above.text.split()) >= WORDS
-            for above, below in pairwise(ordered)
-        ]
-        both = sum(on and level for on, level in zip(goes_on, beside[1:], strict=True))
-        if both > 1 and 2 * both >= len(goes_on):
-            return True
+        others = [[line for line in other if not line.text[:1].islower()] for other in columns if other is not column]
+        for block in _told(column):
+            top, bottom = block[0].box.y1, block[-1].box.y2
+            beside = sorted(sum(top < line.box.middle[1] < bottom for line in other) for other in others)
+            if beside[-1] > 2 or len([count for count in beside if count > 1]) > 1:
+                return True
     return False
+
+
+def _told(column: Sequence[Line]) -> list[list[Line]]:
+    """The sentences of a column that go on over several lines, each from full to small letters."""
+    box = around([line.box for line in column])
+    blocks: list[list[Line]] = []
+    for line in sorted(column, key=lambda line: line.box.y1):
+        last = blocks[-1][-1] if blocks else line
+        full = last.box.width > FULL * box.width and len(last.text.split()) >= WORDS
+        if blocks and full and line.text[:1].islower():
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    return [block for block in blocks if len(block) > 2]
 
 
 def run_past(columns: Sequence[Sequence[Line]]) -> bool:

@@ -156,6 +156,8 @@ class Order:
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
+        if columns := self._lists(rows):
+            return [group for column in columns for group in self.groups(column)]
         groups: list[Group] = []
         for run in runs(rows, self.em, BIG_TYPE * self.em):
             middle = beside(run, self.bands.gutters([list(row) for row in run]), self.em)
@@ -170,22 +172,28 @@ class Order:
             groups += self.groups([line for line in pieces if line.box.x1 > middle])
         return groups
 
+    def _lists(self, rows: list[list[Line]]) -> list[list[Line]]:
+        """The columns of rows when they are told beside each other, as the links and the text over an imprint are."""
+        columns = self._columns_in(rows)
+        if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
+            return []
+        return columns if told_beside(columns) or self._links(columns) else []
+
+    def _columns_in(self, rows: list[list[Line]]) -> list[list[Line]]:
+        spans = self._spans(rows)
+        return [[line for row in rows for line in row if column_of(line.box, spans) == at] for at in range(len(spans))]
+
     def _separate(self, rows: list[list[Line]]) -> list[list[Line]]:
         """The columns of rows, those of one block together, when each is a list of its own; else none."""
         if (labelled := strip(rows)) and not self._lined(rows):
             return labelled
-        spans = self._spans(rows)
-        columns = [
-            [line for row in rows for line in row if column_of(line.box, spans) == at] for at in range(len(spans))
-        ]
+        columns = self._columns_in(rows)
         if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
             return []
-        if told_beside(columns):
-            return columns
-        blocks = separate(columns, rows, spans)
+        blocks = separate(columns, rows, self._spans(rows))
         if blocks:
             return [[line for column in block for line in column] for block in blocks]
-        return columns if self._links(columns) or are_menus(columns, self.em) else []
+        return columns if are_menus(columns, self.em) else self._lists(rows)
 
     def _links(self, columns: list[list[Line]]) -> bool:
         """Whether columns are the links over the imprint of a web page: without numbers, and near it."""

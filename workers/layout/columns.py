@@ -18,6 +18,7 @@ TEXT = 15.0  # ems: the columns of most tables are narrower than running text
 FULL = 0.8  # of its column: a line whose sentence goes on below
 WORDS = 4  # in a line of running text
 FACT = re.compile(r"^[^\d:：]{2,30}(?:[:：]\s*\S|\s\S*\d\S*$)")  # a label with its value
+LARGE = 1.3  # of the type over and under it
 PARAGRAPH = 1.6  # ems from the last line of one to the first of the next, at least
 NEXT = 2.0  # ems from one line of a paragraph to the next
 
@@ -183,6 +184,15 @@ def told_beside(columns: Sequence[Sequence[Line]]) -> bool:
             beside = sorted(sum(top < line.box.middle[1] < bottom for line in other) for other in others)
             if beside[-1] > 2 or len([count for count in beside if count > 1]) > 1:
                 return True
+    return False
+
+
+def large_inside(rows: Sequence[Sequence[Line]]) -> bool:
+    """Whether a row has larger type than those over and under it, as prices or figures in cards beside each other."""
+    for above, row, below in zip(rows, rows[1:], rows[2:], strict=False):
+        sizes = [min(line.em for line in row), max(line.em for line in (*above, *below))]
+        if len(row) > 1 and len(above) > 1 and sizes[0] > LARGE * sizes[1]:
+            return True
     return False
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
 from workers.layout.changes import changes, prose
-from workers.layout.columns import beside, runs, separate, strip, told_beside, wraps
+from workers.layout.columns import beside, large_inside, runs, separate, strip, told_beside, wraps
 from workers.layout.floats import floating
 from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, entries, longest_run
 from workers.layout.gutters import outside
@@ -177,7 +177,7 @@ class Order:
         columns = self._columns_in(rows)
         if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
             return []
-        return columns if told_beside(columns) or self._links(columns) else []
+        return columns if told_beside(columns) or large_inside(rows) or self._links(columns) else []
 
     def _columns_in(self, rows: list[list[Line]]) -> list[list[Line]]:
         spans = self._spans(rows)

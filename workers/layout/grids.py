@@ -143,7 +143,8 @@ def card_rows(found: Sequence[CellRow], least: float, alike: bool = False) -> li
     for at, row in enumerate(found):
         opens = _opens(row, found[at + 1].cells if at + 1 < len(found) else [[] for _ in row.cells])
         opens = opens and not (alike and _sizes(row) > LARGER)
-        if not cards or (opens and row.apart >= least):
+        pictures = not any(isinstance(cell[0], Line) for cell in row.cells if cell)  # or frames
+        if not cards or (opens and (pictures or row.apart >= least)):
             cards.append([*row.rows])
         elif opens and found[at - 1].apart >= least and _heads(found[at - 1], row):
             cards[-1:] = [cards[-1][:-1], [*found[at - 1].rows, *row.rows]]

@@ -20,7 +20,7 @@ from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull
 from workers.layout.rules import Rules
 from workers.layout.sections import Sections
 from workers.layout.strata import Strata
-from workers.layout.tables import SAME_ROW, Span, aligned_table, cells_table, column_of, continued, fits
+from workers.layout.tables import SAME_ROW, Span, aligned_table, cells_table, column_of, continued, fits, meets
 from workers.layout.words import numeric
 
 CLAUSE = re.compile(r"^(?:\d{1,2}(?:\.\d+)*[.)]?|\(?\w[.)])$")  # the number of a clause, or its letter
@@ -215,7 +215,8 @@ class Order:
         own = [at for at, row in enumerate(rows) if len(row) > 1 and fits(row, spans)]
         first, last = (own[0], own[-1]) if own else (0, len(rows) - 1)
         goes_on = continued(rows[first:], spans, last + 1 - first)[last + 1 - first :]
-        last += next((at for at, more in enumerate(goes_on) if not more), len(goes_on))
+        under = zip(goes_on, rows[last + 1 :], strict=True)
+        last += next((at for at, (more, row) in enumerate(under) if not more or not meets(row, spans)), len(goes_on))
         body = rows[first : last + 1]
         if not own or not self._is_table(body, spans):
             return [Flow(rows)]

@@ -8,13 +8,15 @@ from functools import cached_property
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.lines import Line, around
-from workers.layout.pieces import Piece
+from workers.layout.lines import Line, around, baseline, step
+from workers.layout.pieces import Piece, lines_of
 from workers.layout.tables import Span, column_of
 from workers.layout.words import numeric
 
 LEAST_PITCH = 0.9  # ems from line to line
 WIDER = 1.2  # of the pitch of a cell's lines: from row to row
+CLOSE = 1.22  # of the pitch of lines: between those of a cell, at most
+NEXT = 1.75  # ems from one line of a cell to the next
 CORE = 0.8  # ems that a line is high without its margins, about
 ALIGNED = 0.3  # ems between the heights that cells of one row start at
 ABOUT = 0.8  # the same where one of them is a picture or a frame, whose edges are less sure
@@ -64,13 +66,17 @@ class Columns:
         """How far the lines of one cell stand apart, in pixels."""
         cells = self._row(0, len(self.rows)).cells
         steps = sorted(
-            step
+            apart
             for cell in cells
             for above, below in pairwise(cell)
             if isinstance(above, Line) and isinstance(below, Line)
-            if (step := below.box.middle[1] - above.box.middle[1]) > LEAST_PITCH * self.em
+            if (apart := step(above, below)) > LEAST_PITCH * self.em
         )
-        return median(step for step in steps if step < WIDER * steps[len(steps) // 10]) if steps else self.em
+        if not steps:
+            return self.em
+        least = steps[len(steps) // 10]
+        least = steps[0] if steps[0] < NEXT * self.em <= least else least  # where hardly a cell is wrapped
+        return median(apart for apart in steps if apart < WIDER * least)
 
     @cached_property
     def _placed(self) -> list[list[tuple[int, Piece]]]:
@@ -97,7 +103,7 @@ class Columns:
 
     def _step(self, above: Piece, below: Piece) -> float:
         if isinstance(above, Line) and isinstance(below, Line):
-            return below.box.middle[1] - above.box.middle[1]
+            return step(above, below)
         return below.box.y1 - above.box.y2 + self.pitch
 
     def _row(self, low: int, high: int) -> CellRow:
@@ -122,7 +128,7 @@ class Columns:
     def _even(self, row: CellRow) -> bool:
         """Whether the cells of a row start at one height, or have their middles there."""
         cells = [cell for cell in row.cells if cell]
-        tops = [cell[0].box.middle[1] if isinstance(cell[0], Line) else cell[0].box.y1 + self.em / 2 for cell in cells]
+        tops = [baseline(cell[0]) if isinstance(cell[0], Line) else cell[0].box.y1 + self.em / 2 for cell in cells]
         middles = [around([piece.box for piece in cell]).middle[1] for cell in cells]
         near = (ALIGNED if all(isinstance(cell[0], Line) for cell in cells) else ABOUT) * self.em
         return any(max(heights) - min(heights) < near for heights in (tops, middles))
@@ -153,11 +159,11 @@ def card_rows(found: Sequence[CellRow], least: float, alike: bool = False) -> li
     return cards
 
 
-def entries(found: Sequence[CellRow]) -> list[list[CellRow]]:
+def entries(found: Sequence[CellRow], pitch: float) -> list[list[CellRow]]:
     """The entries of a list, as the posts of a forum: some lines on each at the left, and its text beside them."""
     starts = [at for at, row in enumerate(found) if row.filled == len(row.cells)]
     others = [row.apart for at, row in enumerate(found) if at and at not in starts]
-    if not starts or starts[0] or any(found[at].apart < WIDER * max(others, default=0.0) for at in starts[1:]):
+    if not starts or starts[0] or any(found[at].apart < max([2 * pitch, *(WIDER * other for other in others)]) for at in starts[1:]):
         return []
     if len(found[0].cells) != 2 or any(row.cells[0] for at, row in enumerate(found) if at not in starts):
         return []
@@ -232,7 +238,7 @@ def are_records(found: Sequence[CellRow], pitch: float | None) -> bool:
     lengths = [{len(cell) for cell in row.cells if cell} for row in found if row.filled > 1]
     if pitch is None:
         return True
-    steps = [below.box.middle[1] - above.box.middle[1] for cell in cells for above, below in pairwise(cell)]
-    return max(steps, default=0.0) < WIDER * pitch and (
+    pairs = [pair for cell in cells for pair in pairwise(lines_of(cell))]
+    return max((step(*pair) for pair in pairs), default=0.0) < CLOSE * pitch and (
         single and 4 * sum(len(some) == 1 < min(some) for some in lengths) <= len(lengths)
     )

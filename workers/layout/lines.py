@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol, TypeVar
 
+from workers.layout.words import letters_reach
+
 
 @dataclass(frozen=True)
 class Box:
@@ -64,6 +66,19 @@ class Line:
     def em(self) -> float:
         """The size of the type, in pixels; where nobody measured it, a box is about a quarter higher."""
         return self.size or self.box.height / 1.25
+
+
+def baseline(line: Line) -> float:
+    """The y of the line that letters stand on: the middle of a box depends on which of them there are."""
+    over, under = letters_reach(line.text)
+    return line.box.middle[1] + (over - under) / 2 * line.em
+
+
+def step(above: Line, below: Line) -> float:
+    """How far two lines stand apart, in pixels: of one type, from baseline to baseline."""
+    if max(above.em, below.em) < 1.2 * min(above.em, below.em):
+        return baseline(below) - baseline(above)
+    return below.box.middle[1] - above.box.middle[1]
 
 
 def around(boxes: Sequence[Box]) -> Box:

@@ -97,7 +97,7 @@ class Order:
         cards = card_rows(found, (FAR_APART if running else FREE) * columns.pitch, alike=side_bar)
         if len(cards) > 1:
             return [group for part in cards for group in self._part(part)]
-        if side_bar and (posts := entries(found)):
+        if side_bar and (posts := entries(found, columns.pitch)):
             return [group for part in posts for cell in _columns_of(part) for group in self.groups(cell)]
         wrapped = any(len(cell) > 1 for row in found for cell in row.cells)
         if self.tables and (apart or ruled or wrapped) and all(isinstance(piece, Line) for piece in pieces_of(rows)):

@@ -14,10 +14,10 @@ from workers.layout.tables import Span, column_of
 from workers.layout.words import numeric
 
 LEAST_PITCH = 0.9  # ems from line to line
-WIDER = 1.2  # of the pitch of a cell's lines: from row to row
+WIDER = 1.14  # of the pitch of a cell's lines: from row to row
 CLOSE = 1.22  # of the pitch of lines: between those of a cell, at most
 NEXT = 1.75  # ems from one line of a cell to the next
-CORE = 0.8  # ems that a line is high without its margins, about
+CORE = 0.9  # ems that a line is high without its margins, about
 ALIGNED = 0.3  # ems between the heights that cells of one row start at
 ABOUT = 0.8  # the same where one of them is a picture or a frame, whose edges are less sure
 BOLDER = 1.2  # of the stroke of the lines under it: a card's title
@@ -128,10 +128,12 @@ class Columns:
     def _even(self, row: CellRow) -> bool:
         """Whether the cells of a row start at one height, or have their middles there."""
         cells = [cell for cell in row.cells if cell]
-        tops = [baseline(cell[0]) if isinstance(cell[0], Line) else cell[0].box.y1 + self.em / 2 for cell in cells]
+        firsts = [cell[0] for cell in cells]
+        tops = [piece.box.middle[1] if isinstance(piece, Line) else piece.box.y1 + self.em / 2 for piece in firsts]
+        bases = [baseline(piece) if isinstance(piece, Line) else piece.box.y1 + self.em for piece in firsts]
         middles = [around([piece.box for piece in cell]).middle[1] for cell in cells]
         near = (ALIGNED if all(isinstance(cell[0], Line) for cell in cells) else ABOUT) * self.em
-        return any(max(heights) - min(heights) < near for heights in (tops, middles))
+        return any(max(heights) - min(heights) < near for heights in (tops, bases, middles))
 
 
 def _core(piece: Piece) -> tuple[float, float]:

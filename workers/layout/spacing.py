@@ -15,6 +15,7 @@ SPACED, CLOSE = 0.13, 0.45  # the same on pages that set Latin among Chinese wit
 BETWEEN_WORDS = 0.5  # of an em: never reached inside a word, where the recogniser itself misses few spaces
 LIKE_SPACES = 0.8  # of the gaps at the spaces that it did read in a line: inside words hardly any is above 0.7
 LEAST_SPACE = 0.15  # of an em: narrower gaps at spaces are no measure
+BESIDE_DASH, AROUND_DASH = 0.24, 0.75  # of an em, on each side or together: a hyphen has 0.2 at most
 AFTER_FULL_WIDTH = 0.42  # of an em: a full-width mark takes half of its square, 0.46 and more
 FULL_WIDTH = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。"}
 HALF_WIDTH = {"，": ",", "；": ";", "：": ":", "！": "!", "？": "?", "（": "(", "）": ")", "．": ".", "％": "%"}
@@ -54,6 +55,7 @@ def _mended(line: Line, beside_chinese: float) -> Line:
     else:
         placed = [(HALF_WIDTH.get(character, character), place) for character, place in placed]
     placed = _spaced(placed, line, beside_chinese)
+    placed = placed if chinese else _around_dashes(placed, line)
     text = _digits_and_letters("".join(character for character, _ in placed), chinese > 0)
     return replace(line, text=text, places=tuple(place for _, place in placed))
 
@@ -101,6 +103,25 @@ def _spaced(placed: Placed, line: Line, beside_chinese: float) -> Placed:
         if gap_between(line, left, place) > least:
             spaced.append((" ", (left + place) / 2))
         spaced.append((after, place))
+    return spaced
+
+
+def _around_dashes(placed: Placed, line: Line) -> Placed:
+    """Characters with the spaces around a dash between two letters or digits that has white on both sides."""
+    spaced: Placed = []
+    for at, (character, place) in enumerate(placed):
+        before = next((each for each in reversed(placed[:at]) if each[0] != " "), None)
+        after = next((each for each in placed[at + 1 :] if each[0] != " "), None)
+        if character not in "-–" or before is None or after is None or not (before[0] + after[0]).isalnum():
+            spaced.append((character, place))
+            continue
+        white = gap_between(line, before[1], place), gap_between(line, place, after[1])
+        apart = min(white) > BESIDE_DASH or sum(white) > AROUND_DASH
+        if apart and spaced[-1][0] != " ":
+            spaced.append((" ", (before[1] + place) / 2))
+        spaced.append((character, place))
+        if apart and placed[at + 1][0] != " ":
+            spaced.append((" ", (place + after[1]) / 2))
     return spaced
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from workers.layout.columns import wraps
 from workers.layout.gutters import between, gaps, outside, union
-from workers.layout.lines import Line, core
+from workers.layout.lines import Line, core, in_rows
 from workers.layout.pieces import Piece, hull, lines_of
 from workers.layout.tables import Span, column_of
 
@@ -247,7 +247,7 @@ class Bands:
     def _bar(self, row: Row, rest: list[Row]) -> bool:
         """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""
         near = [piece for some in rest[:3] for piece in some]
-        if len(row) < 3 or hull(row).overlap_y(hull(rest[0])) > -self.em:
+        if len(row) < 3 or len(in_rows(row)) > 1 or hull(row).overlap_y(hull(rest[0])) > -self.em:
             return False
         spans = outside(self.gutters(rest), hull([*row, *(piece for some in rest for piece in some)]))
         columns = [column_of(piece.box, spans) for piece in row]

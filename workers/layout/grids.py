@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.lines import Line, around, baseline, step
+from workers.layout.lines import Line, around, baseline, in_rows, step
 from workers.layout.pieces import Piece, lines_of
 from workers.layout.tables import Span, column_of
 from workers.layout.words import numeric
@@ -165,11 +165,15 @@ def entries(found: Sequence[CellRow], pitch: float) -> list[list[CellRow]]:
     """The entries of a list, as the posts of a forum: some lines on each at the left, and its text beside them."""
     starts = [at for at, row in enumerate(found) if row.filled == len(row.cells)]
     others = [row.apart for at, row in enumerate(found) if at and at not in starts]
-    if not starts or starts[0] or any(found[at].apart < max([2 * pitch, *(WIDER * other for other in others)]) for at in starts[1:]):
+    if (
+        not starts
+        or starts[0]
+        or any(found[at].apart < max([2 * pitch, *(WIDER * other for other in others)]) for at in starts[1:])
+    ):
         return []
     if len(found[0].cells) != 2 or any(row.cells[0] for at, row in enumerate(found) if at not in starts):
         return []
-    if any(len(found[at].cells[0]) < 2 for at in starts):
+    if any(len(found[at].cells[0]) < (2 if len(starts) > 1 else 3) for at in starts):
         return []
     return [list(found[low:high]) for low, high in pairwise([*starts, len(found)])]
 
@@ -229,7 +233,7 @@ def are_records(found: Sequence[CellRow], pitch: float | None) -> bool:
     """
     cells = [cell for row in found for cell in row.cells if cell]
     several = sum(row.filled > 1 for row in found)
-    if len(found) < 3 or (pitch is not None and len(found[0].cells) < 3):
+    if len(found) < 3 or (pitch is not None and (len(found) < 4 or len(found[0].cells) < 3)):
         return False
     if 3 * several < 2 * len(found) or max(map(len, cells)) > LONGEST_CELL:
         return False

@@ -50,7 +50,12 @@ class Order:
     def groups(self, pieces: Sequence[Piece]) -> list[Group]:
         """The pieces in reading order, put together to what is read in one go."""
         sections = self._sections.split(layers(pieces))
-        return [group for section in sections for part in Strata(self.em, self.rules).split(section) for group in self._part(part)]
+        return [
+            group
+            for section in sections
+            for part in Strata(self.em, self.rules).split(section)
+            for group in self._part(part)
+        ]
 
     def _part(self, rows: list[Row]) -> list[Group]:
         band = self.bands.find(rows)

@@ -16,6 +16,7 @@ BETWEEN_WORDS = 0.5  # of an em: never reached inside a word, where the recognis
 LIKE_SPACES = 0.8  # of the gaps at the spaces that it did read in a line: inside words hardly any is above 0.7
 LEAST_SPACE = 0.15  # of an em: narrower gaps at spaces are no measure
 BESIDE_DASH, AROUND_DASH = 0.24, 0.75  # of an em, on each side or together: a hyphen has 0.2 at most
+ONE_WIDTH = 0.3  # gaps a letter
 AFTER_FULL_WIDTH = 0.42  # of an em: a full-width mark takes half of its square, 0.46 and more
 FULL_WIDTH = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。"}
 HALF_WIDTH = {"，": ",", "；": ";", "：": ":", "！": "!", "？": "?", "（": "(", "）": ")", "．": ".", "％": "%"}
@@ -34,7 +35,10 @@ def mend(lines: Sequence[Line]) -> list[Line]:
     usual = beside[len(beside) // 2] if beside else BESIDE_CHINESE
     # A page keeps to one way; a glyph with much white of its own would look like a space by itself.
     least = SPACED if usual > 0.26 else CLOSE if usual < 0.17 else BESIDE_CHINESE
-    return [_mended(line, least) if len(line.places) == len(line.text) else line for line in lines]
+    mended = [_mended(line, least) if len(line.places) == len(line.text) else line for line in lines]
+    if any(is_chinese(character) for line in lines for character in line.text):  # in such type hyphens have much white
+        return mended
+    return [_around_dashes(line) if len(line.places) == len(line.text) else line for line in mended]
 
 
 def _gaps_beside_chinese(line: Line) -> list[float]:
@@ -55,7 +59,6 @@ def _mended(line: Line, beside_chinese: float) -> Line:
     else:
         placed = [(HALF_WIDTH.get(character, character), place) for character, place in placed]
     placed = _spaced(placed, line, beside_chinese)
-    placed = placed if chinese else _around_dashes(placed, line)
     text = _digits_and_letters("".join(character for character, _ in placed), chinese > 0)
     return replace(line, text=text, places=tuple(place for _, place in placed))
 
@@ -106,13 +109,19 @@ def _spaced(placed: Placed, line: Line, beside_chinese: float) -> Placed:
     return spaced
 
 
-def _around_dashes(placed: Placed, line: Line) -> Placed:
-    """Characters with the spaces around a dash between two letters or digits that has white on both sides."""
+def _around_dashes(line: Line) -> Line:
+    """A line with the spaces around a dash between two numbers that has white on both sides.
+
+    In type of one width all letters have.
+    """
+    placed = list(zip(line.text, line.places, strict=True))
+    if len(line.gaps) > 2 * line.text.count("-") + ONE_WIDTH * len(placed):
+        return line
     spaced: Placed = []
     for at, (character, place) in enumerate(placed):
         before = next((each for each in reversed(placed[:at]) if each[0] != " "), None)
         after = next((each for each in placed[at + 1 :] if each[0] != " "), None)
-        if character not in "-–" or before is None or after is None or not (before[0] + after[0]).isalnum():
+        if character not in "-–" or before is None or after is None or not (before[0] + after[0]).isdigit():
             spaced.append((character, place))
             continue
         white = gap_between(line, before[1], place), gap_between(line, place, after[1])
@@ -122,7 +131,8 @@ def _around_dashes(placed: Placed, line: Line) -> Placed:
         spaced.append((character, place))
         if apart and placed[at + 1][0] != " ":
             spaced.append((" ", (place + after[1]) / 2))
-    return spaced
+    text = "".join(character for character, _ in spaced)
+    return replace(line, text=text, places=tuple(place for _, place in spaced))
 
 
 def _between_words(placed: Placed, line: Line) -> float:

@@ -16,7 +16,7 @@ from workers.layout.tables import Span, column_of
 
 LESS = 0.9  # of the white of a strip: that within what it parts
 LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
-ALONE, NONE_LIKE = 1.8, 0.6  # ems of white, and of it: that of any other strip
+CLEAR, NONE_LIKE = 1.45, 0.6  # ems of white, and of it: that of any other strip
 LONG = 6  # lines of running text that are no mere note
 NARROW = 0.5  # ems that are left of a gutter that goes on
 SAME_TYPE = 1.12  # of the type size
@@ -52,8 +52,10 @@ class Strata:
         above, below = rows[low:at], rows[at:high]
         if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
             return False
-        alone = gaps[at] > ALONE * self.em and all(gap < NONE_LIKE * gaps[at] for gap in gaps if gap != gaps[at])
-        return self._differ(above, below, alone) and not ties(rows[:at], rows[at:])
+        clear = gaps[at] > CLEAR * self.em
+        alone = clear and all(gap < NONE_LIKE * gaps[at] for gap in gaps if gap != gaps[at])
+        differ = self._ends(above, below) or (clear and self._others(above, below, alone))
+        return differ and not ties(rows[:at], rows[at:])
 
     def _crossed(self, rows: list[Row], at: int) -> bool:
         """Whether a standing rule inside, as the edge of a side bar, goes on across the strip over a layer."""
@@ -69,14 +71,13 @@ class Strata:
         """Whether a column of layers is running text, beside others."""
         pieces = pieces_of(rows)
         spans = outside(Bands(self.em).gutters(rows), hull(pieces))
-        columns = [lines_of([piece for piece in pieces if column_of(piece.box, spans) == at]) for at in range(len(spans))]
+        columns = [
+            lines_of([piece for piece in pieces if column_of(piece.box, spans) == at]) for at in range(len(spans))
+        ]
         return len(columns) > 1 and any(len(in_rows(column)) >= LONG and wraps(column) for column in columns)
 
-    def _differ(self, above: list[Row], below: list[Row], alone: bool) -> bool:
-        """Whether two parts have columns that do not go together: a gutter ends, or others of them are filled.
-
-        Parted by a strip like no other, they may only have more of them.
-        """
+    def _ends(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether a gutter of one part ends at the other, or most of those of a bar."""
         bands = Bands(self.em)
         both = bands.gutters(above + below)
         for part in (above, below):
@@ -84,7 +85,12 @@ class Strata:
             bar = len(part) == 1 and len(part[0]) > 2 and 2 * len(ends) >= len(part[0])
             if bar or any(gap in ends for gap in bands.supported(part)):
                 return True
-        spans = outside(both, hull(pieces_of(above + below)))
+        return False
+
+    def _others(self, above: list[Row], below: list[Row], alone: bool) -> bool:
+        """Whether two parts fill different columns; parted by a strip like no other, one of them may only fill more."""
+        pieces = pieces_of(above + below)
+        spans = outside(Bands(self.em).gutters(above + below), hull(pieces))
         over, under = ({column_of(piece.box, spans) for row in part for piece in row} for part in (above, below))
         if min(len(over), len(under)) < 2:
             return False

@@ -8,28 +8,18 @@ from itertools import pairwise
 
 from workers.layout.columns import wraps
 from workers.layout.gutters import between, gaps, outside, union
-from workers.layout.lines import Line, core, in_rows
-from workers.layout.pieces import Piece, hull, lines_of
+from workers.layout.lines import Line, in_rows
+from workers.layout.pieces import Piece, Row, hull, pieces_of
 from workers.layout.tables import Span, column_of
+from workers.layout.ties import tied
 
-Row = list[Piece]
 LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
 SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of them may have nothing
-SAME_TYPE = 1.3  # of the type size, which old-style figures make seem smaller
-SAME_EDGE = 0.5  # ems
-NEXT = 1.75  # ems from one line of a paragraph to the next
-CLOSE = 1.1  # ems of white between a title and what it heads
-APART = 3.0  # ems between titles
 FAR = 1.5  # ems between what does not belong together
 NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
-
-
-def pieces_of(rows: Sequence[Sequence[Piece]]) -> Row:
-    """The pieces of all rows."""
-    return [piece for row in rows for piece in row]
 
 
 @dataclass(frozen=True)
@@ -186,43 +176,13 @@ class Bands:
         What runs over all columns, as a footnote does, may have more than one row.
         """
         half = max(3, len(rows) // 2)
-        if rows and not self._tied(rows) and self._apart(rows[0], rows[1 : 1 + half]):
+        if rows and not tied(rows, self.em) and self._apart(rows[0], rows[1 : 1 + half]):
             return 1
         for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
             rest = rows[at + 1 : at + 1 + half]
             if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
                 return at + 1
         return 0
-
-    def headed(self, rows: list[Row]) -> list[Row]:
-        """Rows, the first cut behind a title with an address under it: another title beside it comes after these."""
-        if len(rows) < 2 or len(rows[0]) < 2:
-            return rows
-        head, *others = rows[0]
-        if not isinstance(head, Line) or others[0].box.x1 - head.box.x2 < APART * self.em:
-            return rows
-        own, last = [[head]], head
-        for row in rows[1:]:
-            line = row[0]
-            below = isinstance(line, Line) and len(row) == 1 and line.box.x2 < others[0].box.x1
-            if not below or not isinstance(line, Line) or not (goes_on(last, line) or self._heads(last, line)):
-                break
-            own.append([line])
-            last = line
-        return [*own, others, *rows[len(own) :]] if len(own) > 1 else rows
-
-    def _tied(self, rows: list[Row]) -> bool:
-        """Whether the outermost row of a band has lines that go on in the next one, as those of an address do."""
-        if len(rows) < 2 or len(rows[0]) < 2:
-            return False
-        lines = lines_of(rows[0]), lines_of(rows[1])
-        return any(goes_on(line, other) or self._heads(line, other) for line in lines[0] for other in lines[1])
-
-    def _heads(self, line: Line, other: Line) -> bool:
-        """Whether a line is the title of another close under it."""
-        near = SAME_EDGE * other.em
-        flush = abs(line.box.x1 - other.box.x1) < near or abs(line.box.x2 - other.box.x2) < near
-        return flush and line.em > other.em and 0 <= core(other)[0] - core(line)[1] < CLOSE * self.em
 
     def _apart(self, row: Row, rest: list[Row]) -> bool:
         """Whether the outermost row of a band is no part of its columns; `rest`: the others, from its side."""
@@ -260,14 +220,6 @@ class Bands:
 
     def big(self, piece: Piece) -> bool:
         return isinstance(piece, Line) and piece.em > BIG_TYPE * self.em and any(map(str.isalpha, piece.text))
-
-
-def goes_on(line: Line, other: Line) -> bool:
-    """Whether two lines are neighbours in a paragraph or list: of one type, flush, and close."""
-    near = SAME_EDGE * line.em
-    flush = abs(line.box.x1 - other.box.x1) < near or abs(line.box.x2 - other.box.x2) < near
-    alike = flush and max(line.em, other.em) < SAME_TYPE * min(line.em, other.em)
-    return alike and abs(line.box.middle[1] - other.box.middle[1]) < NEXT * line.em
 
 
 def _beyond(rows: Sequence[Row], middle: float) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workers.layout.bands import Bands, Row, pieces_of
+from workers.layout.bands import Bands
 from workers.layout.columns import wraps
 from workers.layout.lines import Line
-from workers.layout.pieces import Piece, hull, lines_of
+from workers.layout.pieces import Piece, Row, hull, lines_of, pieces_of
 
 LEAST = 2  # lines beside it
 TALL = 3.0  # ems

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.lines import Line, around, baseline, in_rows, step
+from workers.layout.lines import Line, around, baseline, step
 from workers.layout.pieces import Piece, lines_of
 from workers.layout.tables import Span, column_of
 from workers.layout.words import numeric

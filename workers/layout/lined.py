@@ -189,7 +189,7 @@ def several_rows(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
 
 
 def is_row(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
-    """Whether lines may be one row of a table: the lines of a cell are few and close, and no list of numbers or labels."""
+    """Whether lines may be one row of a table: those of a cell are few and close, and no list of numbers or labels."""
     for cell in _cells(lines, columns):
         rows = in_rows(cell)
         steps = [below[0].box.middle[1] - above[0].box.middle[1] for above, below in pairwise(rows)]
@@ -213,3 +213,12 @@ def _aligned(row: Sequence[Line], rows: Rows, columns: Sequence[Span]) -> set[in
 def _flush(line: Line, other: Line) -> bool:
     box, by = line.box, other.box
     return min(abs(box.x1 - by.x1), abs(box.x2 - by.x2), abs(box.middle[0] - by.middle[0])) < ALIGNED * line.em
+
+
+def parted_by_rules(rows: Rows, rules: Rules) -> bool:
+    """Whether rules or the edges of stripes part rows, as only those of a table are parted."""
+    boxes = [around([line.box for line in row]) for row in rows]
+    between = [(above.middle[1], below.middle[1]) for above, below in pairwise(boxes)]
+    width = around(boxes).width
+    long = [rule.at for rule in rules.across if rule.length > 0.7 * width]
+    return 3 * sum(any(low < at < high for at in long) for low, high in between) > len(between)

@@ -119,7 +119,7 @@ def in_rows(pieces: Sequence[Some]) -> list[list[Some]]:
 
 
 def layers(pieces: Sequence[Some]) -> list[list[Some]]:
-    """What no level line parts, as layers from the top, each from the left; the margins of a line's box are none of it."""
+    """What no level line parts, as layers from the top, each from the left; without the margins of lines' boxes."""
     found: list[list[Some]] = []
     bottom = float("-inf")
     for piece in sorted(pieces, key=lambda piece: core(piece)[0]):

@@ -5,29 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
+from workers.layout.bands import BIG_TYPE, Bands
 from workers.layout.changes import changes, prose
-from workers.layout.columns import beside, large_inside, runs, separate, strip, told_beside, wraps
+from workers.layout.columns import beside, runs, separate, strip, wraps
 from workers.layout.floats import floating
 from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, entries, longest_run
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
+from workers.layout.lined import parted_by_rules
 from workers.layout.lines import Line, in_rows, layers
 from workers.layout.menus import are_menus
-from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, lines_of, merged
-from workers.layout.rules import Rules
+from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Row, Table, hull, lines_of, merged, pieces_of
+from workers.layout.rules import Rules, parting
 from workers.layout.sections import Sections
 from workers.layout.strata import Strata
 from workers.layout.tables import SAME_ROW, Span, aligned_table, cells_table, column_of, continued, fits, meets
+from workers.layout.ties import headed
+from workers.layout.told import large_inside, over_imprint, told_beside
 from workers.layout.words import numeric
 
 CLAUSE = re.compile(r"^(?:\d{1,2}(?:\.\d+)*[.)]?|\(?\w[.)])$")  # the number of a clause, or its letter
-NO_LINK = re.compile(r"[\d@:：]")
 FAR_APART = 2.0  # of the pitch of running text: where new rows of columns begin
 UNEVEN = 1.6  # of the narrowest column: wider ones are no cards beside it
-OVER_IMPRINT = 12  # ems from the links of a web page to its imprint
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Order:
     def _part(self, rows: list[Row]) -> list[Group]:
         band = self.bands.find(rows)
         if band is None:
-            return self._flow(self.bands.headed(rows))
+            return self._flow(headed(rows, self.em))
         start, end = band
         heading = self.bands.heading_across(rows, start, end)
         if heading is not None:
@@ -90,7 +90,7 @@ class Order:
 
     def _cells(self, rows: list[Row], spans: Sequence[Span], apart: bool) -> list[Group] | None:
         """The groups of rows of cells, as those of a table or of cards; None when the columns do not break together."""
-        ruled = self._rules_between(rows)
+        ruled = parting(self.rules, hull(pieces_of(rows)))
         columns = Columns(rows, spans, self.em, ruled)
         found = columns.cell_rows()
         if (at := changes(found, columns.pitch, self.em)) is not None:
@@ -124,21 +124,11 @@ class Order:
 
     def _over_table(self, rows: list[Row]) -> int:
         """How many rows of text stand over the header of a ruled table, and end in its columns by chance."""
-        rules = self._rules_between(rows)
+        rules = parting(self.rules, hull(pieces_of(rows)))
         first = next((at for at, row in enumerate(rows) if len(row) > 1), 0)
         if not first or not rules or hull(rows[first]).middle[1] > min(rules):
             return 0
         return first if hull(rows[first]).middle[1] - hull(rows[first - 1]).middle[1] > SAME_ROW * self.em else 0
-
-    def _rules_between(self, rows: list[Row]) -> list[float]:
-        """The y of rules along most of the width of rows, when at least three part them."""
-        box = hull(pieces_of(rows))
-        long = [
-            rule.at
-            for rule in self.rules.across
-            if box.y1 < rule.at < box.y2 and min(rule.end, box.x2) - max(rule.start, box.x1) > 0.9 * box.width
-        ]
-        return long if len(long) > 2 else []
 
     def _with_cards(self, columns: list[list[Piece]]) -> list[list[Piece]]:
         """Columns, those put together that are rows of cards beside something else."""
@@ -180,9 +170,13 @@ class Order:
     def _lists(self, rows: list[list[Line]]) -> list[list[Line]]:
         """The columns of rows when they are told beside each other, as the links and the text over an imprint are."""
         columns = self._columns_in(rows)
-        if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
+        if len(rows) < 3 or len(columns) < 2 or not all(columns) or parted_by_rules(rows, self.rules):
             return []
-        return columns if told_beside(columns) or large_inside(rows) or self._links(columns) else []
+        return (
+            columns
+            if told_beside(columns) or large_inside(rows) or over_imprint(columns, self.imprint, self.em)
+            else []
+        )
 
     def _columns_in(self, rows: list[list[Line]]) -> list[list[Line]]:
         spans = self._spans(rows)
@@ -190,29 +184,15 @@ class Order:
 
     def _separate(self, rows: list[list[Line]]) -> list[list[Line]]:
         """The columns of rows, those of one block together, when each is a list of its own; else none."""
-        if (labelled := strip(rows)) and not self._lined(rows):
+        if (labelled := strip(rows)) and not parted_by_rules(rows, self.rules):
             return labelled
         columns = self._columns_in(rows)
-        if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
+        if len(rows) < 3 or len(columns) < 2 or not all(columns) or parted_by_rules(rows, self.rules):
             return []
         blocks = separate(columns, rows, self._spans(rows))
         if blocks:
             return [[line for column in block for line in column] for block in blocks]
         return columns if are_menus(columns, self.em) else self._lists(rows)
-
-    def _links(self, columns: list[list[Line]]) -> bool:
-        """Whether columns are the links over the imprint of a web page: without numbers, and near it."""
-        lines = [line for column in columns for line in column]
-        room = (self.imprint or 0) - hull(list(lines)).y2
-        return 0 < room < OVER_IMPRINT * self.em and not any(NO_LINK.search(line.text) for line in lines)
-
-    def _lined(self, rows: list[list[Line]]) -> bool:
-        """Whether rules or the edges of stripes part the rows, as only those of a table are parted."""
-        boxes = [hull(list(row)) for row in rows]
-        between = [(above.middle[1], below.middle[1]) for above, below in pairwise(boxes)]
-        width = hull(pieces_of([list(row) for row in rows])).width
-        long = [rule.at for rule in self.rules.across if rule.length > 0.7 * width]
-        return 3 * sum(any(low < at < high for at in long) for low, high in between) > len(between)
 
     def _table(self, rows: list[list[Line]]) -> list[Group]:
         """A table, without the rows over and under it that are none of its own."""

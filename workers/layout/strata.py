@@ -6,25 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from workers.layout.bands import Bands, Row, pieces_of
+from workers.layout.bands import Bands
 from workers.layout.columns import wraps
 from workers.layout.gutters import outside
-from workers.layout.lines import Line, core, in_rows
-from workers.layout.pieces import hull, lines_of
+from workers.layout.lines import core, in_rows
+from workers.layout.pieces import Row, hull, lines_of, pieces_of
 from workers.layout.rules import Rules
 from workers.layout.tables import Span, column_of
+from workers.layout.ties import ties
 
 LESS = 0.9  # of the white of a strip: that within what it parts
 LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
 CLEAR, NONE_LIKE = 1.45, 0.6  # ems of white, and of it: that of any other strip
 LONG = 6  # lines of running text that are no mere note
 NARROW = 0.5  # ems that are left of a gutter that goes on
-SAME_TYPE = 1.12  # of the type size
-SAME_EDGE = 0.5  # ems
-NEXT = 1.75  # ems from one line of a paragraph to the next
-TEXT = 15.0  # ems: lines of running text are longer
-PARAGRAPH = 2.8  # ems from one line of running text to the next, at most
-STEADY = 1.2  # of the step before or after: entries of one list
 
 
 @dataclass(frozen=True)
@@ -100,33 +95,3 @@ class Strata:
 def _left_of(gap: Span, gutters: Sequence[Span]) -> float:
     """How wide the widest part of a gutter is that is free in others too, in pixels."""
     return max((min(gap[1], high) - max(gap[0], low) for low, high in gutters), default=0.0)
-
-
-def ties(above: list[Row], below: list[Row]) -> bool:
-    """Whether something goes on from layers to those under them: lines of one paragraph, or entries of one list."""
-    lines = [sorted(lines_of(pieces_of(rows)), key=lambda line: line.box.y1) for rows in (above, below)]
-    return any(_goes_on(line, lines[0], lines[1][at + 1 :]) for at, line in enumerate(lines[1]))
-
-
-def _goes_on(line: Line, above: Sequence[Line], below: Sequence[Line]) -> bool:
-    """Whether a line is the next of a paragraph or a list, given the lines of the layers above and those under it."""
-    over = [other for other in above if other.box.overlap_x(line.box) > 0][-2:]
-    if not over or not all(_alike(other, line) for other in over[-1:]):
-        return False
-    step = _step(over[-1], line)
-    if step < (PARAGRAPH if min(over[-1].box.width, line.box.width) > TEXT * line.em else NEXT) * line.em:
-        return True
-    steps = [_step(*over)] if len(over) > 1 and _alike(*over) else []
-    under = next((other for other in below if other.box.overlap_x(line.box) > 0), None)
-    steps += [_step(line, under)] if under and _alike(line, under) else []
-    return bool(steps) and step < STEADY * min(steps)
-
-
-def _alike(line: Line, other: Line) -> bool:
-    near = SAME_EDGE * line.em
-    edge = abs(line.box.x1 - other.box.x1) < near or abs(line.box.x2 - other.box.x2) < near
-    return edge and max(line.em, other.em) < SAME_TYPE * min(line.em, other.em)
-
-
-def _step(above: Line, below: Line) -> float:
-    return below.box.middle[1] - above.box.middle[1]

@@ -236,7 +236,7 @@ class Order:
             if open_rows:
                 groups.append(Flow(open_rows))
                 open_rows = []
-            for piece in row:
+            for piece in pieces_of(in_rows(row)):
                 groups += self._alone(piece)
         return [*groups, Flow(open_rows)] if open_rows else groups
 

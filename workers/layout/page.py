@@ -11,7 +11,7 @@ from workers.layout.blocks import Block as Made
 from workers.layout.blocks import blocks_of, usual_type
 from workers.layout.cells import cut_apart, joined_again, within_columns
 from workers.layout.lined import lined_tables
-from workers.layout.lines import Box, Line, in_rows
+from workers.layout.lines import Box, Line, layers
 from workers.layout.markdown import render
 from workers.layout.order import Order
 from workers.layout.pieces import Figure, Frame, Group, Piece, Table, hull
@@ -97,7 +97,7 @@ def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:
     parts = list(parts)
     for box in sorted(boxes, key=lambda box: box.width * box.height):
         held = [part for part in parts if box.holds(part.box)]
-        if len(held) < 2 or len(held) > 0.9 * len(parts) or _bar(in_rows(held)) or _between_pictures(box, parts):
+        if len(held) < 2 or len(held) > 0.9 * len(parts) or _bar(layers(held)) or _between_pictures(box, parts):
             continue
         over = hull(held)
         if over.x1 < box.x1 - 8 or over.x2 > box.x2 + 8:

@@ -27,12 +27,12 @@ def ties(above: list[Row], below: list[Row]) -> bool:
 def _goes_on_over(line: Line, above: Sequence[Line], below: Sequence[Line]) -> bool:
     """Whether a line is the next of a paragraph or a list, given the lines of the layers above and those under it."""
     over = [other for other in above if other.box.overlap_x(line.box) > 0][-2:]
-    if not over or not all(_alike(other, line) for other in over[-1:]):
+    if not over or not _alike(over[-1], line):
         return False
     step = _step(over[-1], line)
     if step < (PARAGRAPH if min(over[-1].box.width, line.box.width) > TEXT * line.em else NEXT) * line.em:
         return True
-    steps = [_step(*over)] if len(over) > 1 and _alike(*over) else []
+    steps = [_step(*over)] if len(over) > 1 and _alike(over[0], over[1]) else []
     under = next((other for other in below if other.box.overlap_x(line.box) > 0), None)
     steps += [_step(line, under)] if under and _alike(line, under) else []
     return bool(steps) and step < STEADY * min(steps)

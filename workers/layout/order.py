@@ -105,7 +105,9 @@ class Order:
         if side_bar and (posts := entries(found, columns.pitch)):
             return [group for part in posts for cell in _columns_of(part) for group in self.groups(cell)]
         wrapped = any(len(cell) > 1 for row in found for cell in row.cells)
-        if self.tables and (apart or ruled or wrapped) and all(isinstance(piece, Line) for piece in pieces_of(rows)):
+        lines = lines_of(pieces_of(rows))
+        tabular = len(lines) == len(pieces_of(rows)) and not large_inside(in_rows(lines))
+        if self.tables and (apart or ruled or wrapped) and tabular:
             return self._records(found, None if ruled else columns.pitch)
         return None
 

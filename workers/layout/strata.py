@@ -48,7 +48,7 @@ class Strata:
         if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
             return False
         clear = gaps[at] > CLEAR * self.em
-        alone = clear and all(gap < NONE_LIKE * gaps[at] for gap in gaps if gap != gaps[at])
+        alone = clear and all(gap < NONE_LIKE * gaps[at] for k, gap in enumerate(gaps) if k != at)
         differ = self._ends(above, below) or (clear and self._others(above, below, alone))
         return differ and not ties(rows[:at], rows[at:])
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from workers.layout.lines import Line
-from workers.layout.words import MARKS, is_chinese
+from workers.layout.words import CHINESE, MARKS, is_chinese
 
 BESIDE_CHINESE = 0.21  # of an em: without a space 90 % of gaps are below 0.2, with one 98 % above 0.23
 SPACED, CLOSE = 0.13, 0.45  # the same on pages that set Latin among Chinese with spaces, and without
@@ -25,6 +25,8 @@ ALIKE = "oOIl"
 ALIKE_DIGITS = str.maketrans(ALIKE, "0011")
 NUMBERED = re.compile(r"(?<![^\s€$£(~-])[€$£(]?[\dOoIl]*\d[\dOoIl]*(?:[.,:/-]?[\dOoIl])*(?=[\s%).,;:]|$)")
 
+DASH = re.compile(r"\d ?[-–] ?\d")
+
 Placed = list[tuple[str, float]]  # characters and where their middles are
 
 
@@ -36,7 +38,7 @@ def mend(lines: Sequence[Line]) -> list[Line]:
     # A page keeps to one way; a glyph with much white of its own would look like a space by itself.
     least = SPACED if usual > 0.26 else CLOSE if usual < 0.17 else BESIDE_CHINESE
     mended = [_mended(line, least) if len(line.places) == len(line.text) else line for line in lines]
-    if any(is_chinese(character) for line in lines for character in line.text):  # in such type hyphens have much white
+    if any(CHINESE.search(line.text) for line in lines):  # in such type hyphens have much white
         return mended
     return [_around_dashes(line) if len(line.places) == len(line.text) else line for line in mended]
 
@@ -53,13 +55,13 @@ def _gaps_beside_chinese(line: Line) -> list[float]:
 
 def _mended(line: Line, beside_chinese: float) -> Line:
     placed = list(zip(line.text, line.places, strict=True))
-    chinese = sum(is_chinese(character) and character not in MARKS for character in line.text)
+    chinese = CHINESE.search(line.text) and sum(is_chinese(each) and each not in MARKS for each in line.text)
     if chinese:
         placed = _without_spaces_at_marks(_full_width(placed, line, chinese))
     else:
         placed = [(HALF_WIDTH.get(character, character), place) for character, place in placed]
     placed = _spaced(placed, line, beside_chinese)
-    text = _digits_and_letters("".join(character for character, _ in placed), chinese > 0)
+    text = _digits_and_letters("".join(character for character, _ in placed), bool(chinese))
     return replace(line, text=text, places=tuple(place for _, place in placed))
 
 
@@ -114,6 +116,8 @@ def _around_dashes(line: Line) -> Line:
 
     In type of one width all letters have.
     """
+    if not DASH.search(line.text):
+        return line
     placed = list(zip(line.text, line.places, strict=True))
     if len(line.gaps) > 2 * line.text.count("-") + ONE_WIDTH * len(placed):
         return line

@@ -123,3 +123,22 @@ def test_blocks_over_a_table_are_none_of_its_rows() -> None:
     page = read(lines)
     assert page.text.split() == words(sender, payment, *goods)
     assert tables_in(page.markdown) == [goods]
+
+
+def test_rows_of_cards_may_start_with_pictures_and_frames_of_uneven_heights() -> None:
+    first = [line(100, 260, "Blue lamp"), line(480, 262, "Red lamp")]
+    second = [line(100, 500, "Green lamp"), line(480, 500, "Grey lamp")]
+    pictures = [Box(100, 100, 400, 240), Box(480, 110, 780, 240), Box(100, 330, 400, 480), Box(480, 338, 780, 480)]
+    page = read([*first, *second], figures=pictures)
+    assert page.text.split("\n\n") == ["Blue lamp", "Red lamp", "Green lamp", "Grey lamp"]
+
+
+def test_a_side_bars_heading_at_the_height_of_one_in_the_text_starts_no_row_of_cards() -> None:
+    text = [*column(100, 100, *LEFT), line(100, 250, "What came next", em=30, weight=0.2), *column(100, 300, *LEFT)]
+    bar = [
+        *column(560, 100, "Latest", "Lamps", "Chairs"),
+        line(560, 256, "Archive", weight=0.2),
+        *column(560, 300, "May", "June"),
+    ]
+    page = read([*text, *bar])
+    assert page.text.split() == words(LEFT, ("What came next",), LEFT, ("Latest Lamps Chairs Archive May June",))

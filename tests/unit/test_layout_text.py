@@ -53,6 +53,16 @@ def test_the_white_beside_a_narrow_digit_is_no_space() -> None:
     assert mended(spread("156 items", {0: 0.3, 2: 0.0, 3: 0.34})) == "156 items"
 
 
+def test_a_dash_with_white_on_both_sides_keeps_its_spaces_between_numbers() -> None:
+    assert mended(spread("17-140", {1: 0.32, 2: 0.32})) == "17 - 140"
+    assert mended(spread("2024-10-18", {3: 0.1, 4: 0.1})) == "2024-10-18"
+    assert mended(spread("B-17", {0: 0.3, 1: 0.3})) == "B-17"
+
+
+def test_the_dashes_of_type_of_one_width_have_no_spaces() -> None:
+    assert mended(spread("2024-10-18", dict.fromkeys(range(9), 0.3))) == "2024-10-18"
+
+
 def test_a_mark_with_the_room_of_a_square_is_full_width() -> None:
     assert mended(spread("我们用them;他们", {6: 0.1, 7: 0.6})) == "我们用them；他们"
     assert mended(spread("我们用them;他们", {6: 0.1, 7: 0.2})) == "我们用them;他们"

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 from workers.layout.columns import wraps
 from workers.layout.gutters import between, gaps, outside, union
-from workers.layout.lines import Line
-from workers.layout.pieces import Piece, hull
+from workers.layout.lines import Line, in_rows
+from workers.layout.pieces import Piece, Row, hull, pieces_of
 from workers.layout.tables import Span, column_of
+from workers.layout.ties import tied
 
-Row = list[Piece]
 LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
@@ -20,11 +20,6 @@ SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of 
 FAR = 1.5  # ems between what does not belong together
 NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
-
-
-def pieces_of(rows: Sequence[Sequence[Piece]]) -> Row:
-    """The pieces of all rows."""
-    return [piece for row in rows for piece in row]
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,10 @@ class Bands:
 
     def gutters(self, rows: list[Row]) -> list[Span]:
         return [gap for gap in gaps(rows) if gap[1] - gap[0] >= LEAST_GUTTER * self.em]
+
+    def supported(self, rows: list[Row]) -> list[Span]:
+        """The gutters with something on both sides, beside each other."""
+        return [gap for gap in self.gutters(rows) if self._worth(rows, gap)]
 
     def fewer(self, above: list[Row], below: list[Row]) -> bool:
         """Whether rows have fewer gutters together than alone."""
@@ -177,7 +176,7 @@ class Bands:
         What runs over all columns, as a footnote does, may have more than one row.
         """
         half = max(3, len(rows) // 2)
-        if rows and self._apart(rows[0], rows[1 : 1 + half]):
+        if rows and not tied(rows, self.em) and self._apart(rows[0], rows[1 : 1 + half]):
             return 1
         for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
             rest = rows[at + 1 : at + 1 + half]
@@ -208,7 +207,7 @@ class Bands:
     def _bar(self, row: Row, rest: list[Row]) -> bool:
         """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""
         near = [piece for some in rest[:3] for piece in some]
-        if len(row) < 3 or hull(row).overlap_y(hull(rest[0])) > -self.em:
+        if len(row) < 3 or len(in_rows(row)) > 1 or hull(row).overlap_y(hull(rest[0])) > -self.em:
             return False
         spans = outside(self.gutters(rest), hull([*row, *(piece for some in rest for piece in some)]))
         columns = [column_of(piece.box, spans) for piece in row]

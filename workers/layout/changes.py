@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from workers.layout.bands import Bands, pieces_of
+from workers.layout.bands import Bands
 from workers.layout.columns import wraps
 from workers.layout.grids import FREE, CellRow
-from workers.layout.pieces import lines_of
+from workers.layout.pieces import lines_of, pieces_of
 from workers.layout.sections import one_table
 
 FARTHER = 1.8  # of the pitch of lines: where a row of more or fewer blocks begins

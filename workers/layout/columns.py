@@ -14,12 +14,9 @@ from workers.layout.words import MARKER, labelled, numeric
 FAR = 8.0  # ems: wider than the columns of most tables stand apart
 PIECES = 2.5  # ems: wider than the spaces of a line set flush in a narrow column
 LONGEST_ADDRESS = 8  # rows
-TEXT = 15.0  # ems: the columns of most tables are narrower than running text
-FULL = 0.8  # of its column: a line whose sentence goes on below
 WORDS = 4  # in a line of running text
 FACT = re.compile(r"^[^\d:：]{2,30}(?:[:：]\s*\S|\s\S*\d\S*$)")  # a label with its value
 PARAGRAPH = 1.6  # ems from the last line of one to the first of the next, at least
-NEXT = 2.0  # ems from one line of a paragraph to the next
 
 
 def beside(rows: Sequence[Sequence[Line]], gutters: Sequence[Span], em: float) -> float | None:
@@ -76,7 +73,7 @@ def separate(
         return [[columns[at] for at in block] for block in blocks]
     if any(sum(map(numeric, some)) > 1 or _most(some, labelled) for some in texts):
         return []
-    wrapped = [goes_on and any(line.text[:1].islower() for line in row) for goes_on, row in _told(rows, spans)]
+    wrapped = [goes_on and any(line.text[:1].islower() for line in row) for goes_on, row in _with_goes_on(rows, spans)]
     filled = [{column_of(line.box, spans) for line in row} for row, more in zip(rows, wrapped, strict=True) if not more]
     if any(not below <= above for above, below in pairwise(filled)):
         return []
@@ -114,7 +111,7 @@ def _marked(text: str) -> bool:
     return any(character.isdigit() or character == "@" for character in text)
 
 
-def _told(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[bool, Sequence[Line]]]:
+def _with_goes_on(rows: Sequence[Sequence[Line]], spans: Sequence[Span]) -> list[tuple[bool, Sequence[Line]]]:
     return list(zip(continued(rows, spans), rows, strict=True))
 
 
@@ -167,37 +164,6 @@ def runs_on(column: Sequence[Line]) -> bool:
         for above, below in pairwise(rows)
     )
     return 2 * goes_on >= len(rows) - 1
-
-
-def run_past(columns: Sequence[Sequence[Line]]) -> bool:
-    """Whether sentences of a column run on past what stands beside them, as a page's text beside its menu does.
-
-    In a table, what goes on in a wrapped cell has one entry of another column beside it, of a line or two.
-    """
-    for column in filter(wraps, columns):
-        others = [[line for line in other if not line.text[:1].islower()] for other in columns if other is not column]
-        for block in _sentences(column):
-            top, bottom = block[0].box.middle[1], block[-1].box.middle[1]
-            if any(sum(top < line.box.middle[1] < bottom for line in other) > 2 for other in others):
-                return True
-    return False
-
-
-def _sentences(column: Sequence[Line]) -> list[list[Line]]:
-    """The lines of a column of running text, those together that are full to its edge and go on below."""
-    ordered = sorted(column, key=lambda line: line.box.y1)
-    box = around([line.box for line in ordered])
-    words = sum(len(line.text.split()) for line in ordered)
-    if box.width < TEXT * ordered[0].em or words < WORDS * len(ordered):
-        return []
-    blocks = [ordered[:1]]
-    for above, line in pairwise(ordered):
-        near = line.box.middle[1] - above.box.middle[1] < NEXT * line.em
-        if near and above.box.x2 > box.x1 + FULL * box.width:
-            blocks[-1].append(line)
-        else:
-            blocks.append([line])
-    return blocks
 
 
 def listed(column: Sequence[Line]) -> bool:

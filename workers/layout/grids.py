@@ -8,15 +8,18 @@ from functools import cached_property
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.lines import Line, around
-from workers.layout.pieces import Piece
+from workers.layout.lines import Line, around, baseline, step
+from workers.layout.pieces import Piece, lines_of
 from workers.layout.tables import Span, column_of
 from workers.layout.words import numeric
 
 LEAST_PITCH = 0.9  # ems from line to line
-WIDER = 1.2  # of the pitch of a cell's lines: from row to row
-CORE = 0.8  # ems that a line is high without its margins, about
+WIDER = 1.14  # of the pitch of a cell's lines: from row to row
+CLOSE = 1.22  # of the pitch of lines: between those of a cell, at most
+NEXT = 1.75  # ems from one line of a cell to the next
+CORE = 0.9  # ems that a line is high without its margins, about
 ALIGNED = 0.3  # ems between the heights that cells of one row start at
+ABOUT = 0.8  # the same where one of them is a picture or a frame, whose edges are less sure
 BOLDER = 1.2  # of the stroke of the lines under it: a card's title
 LARGER = 1.12  # of their size
 FREE = 1.5  # of the pitch of lines: where something else may begin
@@ -63,13 +66,17 @@ class Columns:
         """How far the lines of one cell stand apart, in pixels."""
         cells = self._row(0, len(self.rows)).cells
         steps = sorted(
-            step
+            apart
             for cell in cells
             for above, below in pairwise(cell)
             if isinstance(above, Line) and isinstance(below, Line)
-            if (step := below.box.middle[1] - above.box.middle[1]) > LEAST_PITCH * self.em
+            if (apart := step(above, below)) > LEAST_PITCH * self.em
         )
-        return median(step for step in steps if step < WIDER * steps[len(steps) // 10]) if steps else self.em
+        if not steps:
+            return self.em
+        least = steps[len(steps) // 10]
+        least = steps[0] if steps[0] < NEXT * self.em <= least else least  # where hardly a cell is wrapped
+        return median(apart for apart in steps if apart < WIDER * least)
 
     @cached_property
     def _placed(self) -> list[list[tuple[int, Piece]]]:
@@ -96,7 +103,7 @@ class Columns:
 
     def _step(self, above: Piece, below: Piece) -> float:
         if isinstance(above, Line) and isinstance(below, Line):
-            return below.box.middle[1] - above.box.middle[1]
+            return step(above, below)
         return below.box.y1 - above.box.y2 + self.pitch
 
     def _row(self, low: int, high: int) -> CellRow:
@@ -121,9 +128,12 @@ class Columns:
     def _even(self, row: CellRow) -> bool:
         """Whether the cells of a row start at one height, or have their middles there."""
         cells = [cell for cell in row.cells if cell]
-        tops = [cell[0].box.middle[1] if isinstance(cell[0], Line) else cell[0].box.y1 + self.em / 2 for cell in cells]
+        firsts = [cell[0] for cell in cells]
+        tops = [piece.box.middle[1] if isinstance(piece, Line) else piece.box.y1 + self.em / 2 for piece in firsts]
+        bases = [baseline(piece) if isinstance(piece, Line) else piece.box.y1 + self.em for piece in firsts]
         middles = [around([piece.box for piece in cell]).middle[1] for cell in cells]
-        return any(max(heights) - min(heights) < ALIGNED * self.em for heights in (tops, middles))
+        near = (ALIGNED if all(isinstance(cell[0], Line) for cell in cells) else ABOUT) * self.em
+        return any(max(heights) - min(heights) < near for heights in (tops, bases, middles))
 
 
 def _core(piece: Piece) -> tuple[float, float]:
@@ -132,15 +142,17 @@ def _core(piece: Piece) -> tuple[float, float]:
     return piece.box.y1 + margin, piece.box.y2 - margin
 
 
-def card_rows(found: Sequence[CellRow], least: float) -> list[list[Row]]:
+def card_rows(found: Sequence[CellRow], least: float, alike: bool = False) -> list[list[Row]]:
     """The rows of cards: those that do not start with titles or pictures, or not so far down, put together.
 
-    A heading of its own over such a row goes with it.
+    A heading of its own over such a row goes with it. `alike`: the titles must be of one size.
     """
     cards: list[list[Row]] = []
     for at, row in enumerate(found):
         opens = _opens(row, found[at + 1].cells if at + 1 < len(found) else [[] for _ in row.cells])
-        if not cards or (opens and row.apart >= least):
+        opens = opens and not (alike and _sizes(row) > LARGER)
+        pictures = not any(isinstance(cell[0], Line) for cell in row.cells if cell)  # or frames
+        if not cards or (opens and (pictures or row.apart >= least)):
             cards.append([*row.rows])
         elif opens and found[at - 1].apart >= least and _heads(found[at - 1], row):
             cards[-1:] = [cards[-1][:-1], [*found[at - 1].rows, *row.rows]]
@@ -149,10 +161,33 @@ def card_rows(found: Sequence[CellRow], least: float) -> list[list[Row]]:
     return cards
 
 
+def entries(found: Sequence[CellRow], pitch: float) -> list[list[CellRow]]:
+    """The entries of a list, as the posts of a forum: some lines on each at the left, and its text beside them."""
+    starts = [at for at, row in enumerate(found) if row.filled == len(row.cells)]
+    others = [row.apart for at, row in enumerate(found) if at and at not in starts]
+    if (
+        not starts
+        or starts[0]
+        or any(found[at].apart < max([2 * pitch, *(WIDER * other for other in others)]) for at in starts[1:])
+    ):
+        return []
+    if len(found[0].cells) != 2 or any(row.cells[0] for at, row in enumerate(found) if at not in starts):
+        return []
+    if any(len(found[at].cells[0]) < (2 if len(starts) > 1 else 3) for at in starts):
+        return []
+    return [list(found[low:high]) for low, high in pairwise([*starts, len(found)])]
+
+
 def _opens(row: CellRow, under: Sequence[Sequence[Piece]]) -> bool:
     """Whether all cells of a row start with titles or pictures; what is missing are the last cards of the row."""
     titled = sum(bool(cell) and _titled([*cell, *below]) for cell, below in zip(row.cells, under, strict=True))
     return titled == row.filled > 1 and all(row.cells[: row.filled])
+
+
+def _sizes(row: CellRow) -> float:
+    """How many times as large as the smallest the largest first line of the cells of a row is."""
+    sizes = [cell[0].em for cell in row.cells if cell and isinstance(cell[0], Line)]
+    return max(sizes) / min(sizes) if sizes else 1.0
 
 
 def _heads(row: CellRow, under: CellRow) -> bool:
@@ -198,7 +233,7 @@ def are_records(found: Sequence[CellRow], pitch: float | None) -> bool:
     """
     cells = [cell for row in found for cell in row.cells if cell]
     several = sum(row.filled > 1 for row in found)
-    if len(found) < 3 or (pitch is not None and len(found[0].cells) < 3):
+    if len(found) < 3 or (pitch is not None and (len(found) < 4 or len(found[0].cells) < 3)):
         return False
     if 3 * several < 2 * len(found) or max(map(len, cells)) > LONGEST_CELL:
         return False
@@ -209,7 +244,7 @@ def are_records(found: Sequence[CellRow], pitch: float | None) -> bool:
     lengths = [{len(cell) for cell in row.cells if cell} for row in found if row.filled > 1]
     if pitch is None:
         return True
-    steps = [below.box.middle[1] - above.box.middle[1] for cell in cells for above, below in pairwise(cell)]
-    return max(steps, default=0.0) < WIDER * pitch and (
+    pairs = [pair for cell in cells for pair in pairwise(lines_of(cell))]
+    return max((step(*pair) for pair in pairs), default=0.0) < CLOSE * pitch and (
         single and 4 * sum(len(some) == 1 < min(some) for some in lengths) <= len(lengths)
     )

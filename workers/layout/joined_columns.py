@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from workers.layout.columns import aligned_share, listed, run_past, runs_on, wraps
+from workers.layout.columns import aligned_share, listed, runs_on, wraps
 from workers.layout.pieces import Piece, hull, lines_of
+from workers.layout.told import run_past
 
 ONE_TABLE = 0.6  # of the lines of columns stand on the same heights
 CHANCE = 0.35  # of the lines of columns that have nothing to do with each other, at most

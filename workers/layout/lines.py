@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol, TypeVar
 
+from workers.layout.words import letters_reach
+
 
 @dataclass(frozen=True)
 class Box:
@@ -66,6 +68,19 @@ class Line:
         return self.size or self.box.height / 1.25
 
 
+def baseline(line: Line) -> float:
+    """The y of the line that letters stand on: the middle of a box depends on which of them there are."""
+    over, under = letters_reach(line.text)
+    return line.box.middle[1] + (over - under) / 2 * line.em
+
+
+def step(above: Line, below: Line) -> float:
+    """How far two lines stand apart, in pixels: of one type, from baseline to baseline."""
+    if max(above.em, below.em) < 1.2 * min(above.em, below.em):
+        return baseline(below) - baseline(above)
+    return below.box.middle[1] - above.box.middle[1]
+
+
 def around(boxes: Sequence[Box]) -> Box:
     """The smallest box around boxes; raises ValueError for none."""
     return Box(
@@ -101,6 +116,26 @@ def in_rows(pieces: Sequence[Some]) -> list[list[Some]]:
         else:
             row.append(piece)
     return [sorted(row, key=lambda piece: piece.box.x1) for row in rows]
+
+
+def layers(pieces: Sequence[Some]) -> list[list[Some]]:
+    """What no level line parts, as layers from the top, each from the left; without the margins of lines' boxes."""
+    found: list[list[Some]] = []
+    bottom = float("-inf")
+    for piece in sorted(pieces, key=lambda piece: core(piece)[0]):
+        low, high = core(piece)
+        if low < bottom:
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+        bottom = max(bottom, high)
+    return [sorted(layer, key=lambda piece: piece.box.x1) for layer in found]
+
+
+def core(piece: Boxed) -> tuple[float, float]:
+    """From where to where a piece reaches, top to bottom; the boxes of lines are higher than their letters."""
+    margin = 0.2 * piece.box.height if isinstance(piece, Line) else 0.0
+    return piece.box.y1 + margin, piece.box.y2 - margin
 
 
 def _beside(row: Sequence[Boxed], new: Boxed) -> bool:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from workers.layout.bands import BIG_TYPE, Bands, Row, pieces_of
+from workers.layout.bands import BIG_TYPE, Bands
 from workers.layout.changes import changes, prose
 from workers.layout.columns import beside, runs, separate, strip, wraps
-from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, longest_run
+from workers.layout.floats import floating
+from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, entries, longest_run
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
-from workers.layout.lines import Line, in_rows
+from workers.layout.lined import parted_by_rules
+from workers.layout.lines import Line, in_rows, layers
 from workers.layout.menus import are_menus
-from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Table, hull, lines_of, merged
-from workers.layout.rules import Rules
+from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Row, Table, hull, lines_of, merged, pieces_of
+from workers.layout.rules import Rules, parting
 from workers.layout.sections import Sections
-from workers.layout.tables import SAME_ROW, Span, aligned_table, cells_table, column_of, continued, fits
+from workers.layout.strata import Strata
+from workers.layout.tables import SAME_ROW, Span, aligned_table, cells_table, column_of, continued, fits, meets
+from workers.layout.ties import headed
+from workers.layout.told import large_inside, over_imprint, told_beside
 from workers.layout.words import numeric
 
 CLAUSE = re.compile(r"^(?:\d{1,2}(?:\.\d+)*[.)]?|\(?\w[.)])$")  # the number of a clause, or its letter
-NO_LINK = re.compile(r"[\d@:：]")
 FAR_APART = 2.0  # of the pitch of running text: where new rows of columns begin
-OVER_IMPRINT = 12  # ems from the links of a web page to its imprint
+UNEVEN = 1.6  # of the narrowest column: wider ones are no cards beside it
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,27 @@ class Order:
 
     def groups(self, pieces: Sequence[Piece]) -> list[Group]:
         """The pieces in reading order, put together to what is read in one go."""
-        return [group for part in self._sections.split(in_rows(pieces)) for group in self._part(part)]
+        sections = self._sections.split(layers(pieces))
+        return [
+            group
+            for section in sections
+            for part in Strata(self.em, self.rules).split(section)
+            for group in self._part(part)
+        ]
 
     def _part(self, rows: list[Row]) -> list[Group]:
         band = self.bands.find(rows)
         if band is None:
-            return self._flow(rows)
+            return self._flow(headed(rows, self.em))
         start, end = band
         heading = self.bands.heading_across(rows, start, end)
         if heading is not None:
             return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
+        if (aside := floating(self.bands, rows[start:end], rows[end:])) is not None:
+            top = hull(aside).y1
+            text = [piece for piece in pieces_of(rows) if piece not in aside]
+            over, beside = ([piece for piece in text if (piece.box.middle[1] < top) == side] for side in (True, False))
+            return merged(self._part(layers(over)) + self.groups(aside) + self._part(layers(beside)))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
 
     def _columns(self, rows: list[Row]) -> list[Group]:
@@ -71,22 +85,29 @@ class Order:
         if all(isinstance(piece, Frame) for piece in pieces):
             return self._flow(rows)
         if len(joint) == 1 and all(isinstance(piece, Line) for piece in pieces):
-            return self._tabular([[piece for piece in row if isinstance(piece, Line)] for row in rows])
+            return self._tabular(in_rows(lines_of(pieces)))
         return [group for column in joint for group in self.groups(column)]
 
     def _cells(self, rows: list[Row], spans: Sequence[Span], apart: bool) -> list[Group] | None:
         """The groups of rows of cells, as those of a table or of cards; None when the columns do not break together."""
-        ruled = self._rules_between(rows)
+        ruled = parting(self.rules, hull(pieces_of(rows)))
         columns = Columns(rows, spans, self.em, ruled)
         found = columns.cell_rows()
         if (at := changes(found, columns.pitch, self.em)) is not None:
             over, under = ([row for part in parts for row in part.rows] for parts in (found[:at], found[at:]))
             return self._part(over) + self._part(under)
-        cards = card_rows(found, (FREE if not prose(found) else FAR_APART) * columns.pitch)
+        running = prose(found)
+        widths = sorted(high - low for low, high in spans)
+        side_bar = running and widths[-1] > UNEVEN * widths[0]  # perhaps, beside the text of a page
+        cards = card_rows(found, (FAR_APART if running else FREE) * columns.pitch, alike=side_bar)
         if len(cards) > 1:
             return [group for part in cards for group in self._part(part)]
+        if side_bar and (posts := entries(found, columns.pitch)):
+            return [group for part in posts for cell in _columns_of(part) for group in self.groups(cell)]
         wrapped = any(len(cell) > 1 for row in found for cell in row.cells)
-        if self.tables and (apart or ruled or wrapped) and all(isinstance(piece, Line) for piece in pieces_of(rows)):
+        lines = lines_of(pieces_of(rows))
+        tabular = len(lines) == len(pieces_of(rows)) and not large_inside(in_rows(lines))
+        if self.tables and (apart or ruled or wrapped) and tabular:
             return self._records(found, None if ruled else columns.pitch)
         return None
 
@@ -105,21 +126,11 @@ class Order:
 
     def _over_table(self, rows: list[Row]) -> int:
         """How many rows of text stand over the header of a ruled table, and end in its columns by chance."""
-        rules = self._rules_between(rows)
+        rules = parting(self.rules, hull(pieces_of(rows)))
         first = next((at for at, row in enumerate(rows) if len(row) > 1), 0)
         if not first or not rules or hull(rows[first]).middle[1] > min(rules):
             return 0
         return first if hull(rows[first]).middle[1] - hull(rows[first - 1]).middle[1] > SAME_ROW * self.em else 0
-
-    def _rules_between(self, rows: list[Row]) -> list[float]:
-        """The y of rules along most of the width of rows, when at least three part them."""
-        box = hull(pieces_of(rows))
-        long = [
-            rule.at
-            for rule in self.rules.across
-            if box.y1 < rule.at < box.y2 and min(rule.end, box.x2) - max(rule.start, box.x1) > 0.9 * box.width
-        ]
-        return long if len(long) > 2 else []
 
     def _with_cards(self, columns: list[list[Piece]]) -> list[list[Piece]]:
         """Columns, those put together that are rows of cards beside something else."""
@@ -133,7 +144,7 @@ class Order:
 
     def _in_rows_of_cards(self, columns: list[list[Piece]]) -> bool:
         """Whether some columns hold rows of cards."""
-        rows = in_rows([piece for column in columns for piece in column])
+        rows = layers([piece for column in columns for piece in column])
         if len(Sections(self.em, Rules()).split(rows)) > 1:  # around rows of frames
             return True
         cells = Columns(rows, [(hull(column).x1, hull(column).x2) for column in columns], self.em)
@@ -142,6 +153,8 @@ class Order:
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""
+        if columns := self._lists(rows):
+            return [group for column in columns for group in self.groups(column)]
         groups: list[Group] = []
         for run in runs(rows, self.em, BIG_TYPE * self.em):
             middle = beside(run, self.bands.gutters([list(row) for row in run]), self.em)
@@ -156,34 +169,32 @@ class Order:
             groups += self.groups([line for line in pieces if line.box.x1 > middle])
         return groups
 
+    def _lists(self, rows: list[list[Line]]) -> list[list[Line]]:
+        """The columns of rows when they are told beside each other, as the links and the text over an imprint are."""
+        columns = self._columns_in(rows)
+        if len(rows) < 3 or len(columns) < 2 or not all(columns) or parted_by_rules(rows, self.rules):
+            return []
+        return (
+            columns
+            if told_beside(columns) or large_inside(rows) or over_imprint(columns, self.imprint, self.em)
+            else []
+        )
+
+    def _columns_in(self, rows: list[list[Line]]) -> list[list[Line]]:
+        spans = self._spans(rows)
+        return [[line for row in rows for line in row if column_of(line.box, spans) == at] for at in range(len(spans))]
+
     def _separate(self, rows: list[list[Line]]) -> list[list[Line]]:
         """The columns of rows, those of one block together, when each is a list of its own; else none."""
-        if (labelled := strip(rows)) and not self._lined(rows):
+        if (labelled := strip(rows)) and not parted_by_rules(rows, self.rules):
             return labelled
-        spans = self._spans(rows)
-        columns = [
-            [line for row in rows for line in row if column_of(line.box, spans) == at] for at in range(len(spans))
-        ]
-        if len(rows) < 3 or len(columns) < 2 or not all(columns) or self._lined(rows):
+        columns = self._columns_in(rows)
+        if len(rows) < 3 or len(columns) < 2 or not all(columns) or parted_by_rules(rows, self.rules):
             return []
-        blocks = separate(columns, rows, spans)
+        blocks = separate(columns, rows, self._spans(rows))
         if blocks:
             return [[line for column in block for line in column] for block in blocks]
-        return columns if self._links(columns) or are_menus(columns, self.em) else []
-
-    def _links(self, columns: list[list[Line]]) -> bool:
-        """Whether columns are the links over the imprint of a web page: without numbers, and near it."""
-        lines = [line for column in columns for line in column]
-        room = (self.imprint or 0) - hull(list(lines)).y2
-        return 0 < room < OVER_IMPRINT * self.em and not any(NO_LINK.search(line.text) for line in lines)
-
-    def _lined(self, rows: list[list[Line]]) -> bool:
-        """Whether rules or the edges of stripes part the rows, as only those of a table are parted."""
-        boxes = [hull(list(row)) for row in rows]
-        between = [(above.middle[1], below.middle[1]) for above, below in pairwise(boxes)]
-        width = hull(pieces_of([list(row) for row in rows])).width
-        long = [rule.at for rule in self.rules.across if rule.length > 0.7 * width]
-        return 3 * sum(any(low < at < high for at in long) for low, high in between) > len(between)
+        return columns if are_menus(columns, self.em) else self._lists(rows)
 
     def _table(self, rows: list[list[Line]]) -> list[Group]:
         """A table, without the rows over and under it that are none of its own."""
@@ -191,7 +202,8 @@ class Order:
         own = [at for at, row in enumerate(rows) if len(row) > 1 and fits(row, spans)]
         first, last = (own[0], own[-1]) if own else (0, len(rows) - 1)
         goes_on = continued(rows[first:], spans, last + 1 - first)[last + 1 - first :]
-        last += next((at for at, more in enumerate(goes_on) if not more), len(goes_on))
+        under = zip(goes_on, rows[last + 1 :], strict=True)
+        last += next((at for at, (more, row) in enumerate(under) if not more or not meets(row, spans)), len(goes_on))
         body = rows[first : last + 1]
         if not own or not self._is_table(body, spans):
             return [Flow(rows)]
@@ -219,14 +231,14 @@ class Order:
         groups: list[Group] = []
         open_rows: list[list[Line]] = []
         for row in rows:
-            lines = [piece for piece in row if isinstance(piece, Line)]
+            lines = lines_of(row)
             if len(lines) == len(row):
-                open_rows.append(lines)
+                open_rows += in_rows(lines)
                 continue
             if open_rows:
                 groups.append(Flow(open_rows))
                 open_rows = []
-            for piece in row:
+            for piece in pieces_of(in_rows(row)):
                 groups += self._alone(piece)
         return [*groups, Flow(open_rows)] if open_rows else groups
 
@@ -237,3 +249,8 @@ class Order:
             return self.groups(piece.pieces)
         assert isinstance(piece, Table | Figure)
         return [piece]
+
+
+def _columns_of(rows: Sequence[CellRow]) -> list[list[Piece]]:
+    """The columns of rows of cells."""
+    return [[piece for cell in column for piece in cell] for column in zip(*(row.cells for row in rows), strict=True)]

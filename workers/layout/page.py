@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ocr_tasks.contract import Block, OcrOptions, PageResult
 from workers.layout.blocks import Block as Made
 from workers.layout.blocks import blocks_of, usual_type
 from workers.layout.cells import cut_apart, joined_again, within_columns
-from workers.layout.lines import Box, Line, in_rows
+from workers.layout.lined import lined_tables
+from workers.layout.lines import Box, Line, layers
 from workers.layout.markdown import render
 from workers.layout.order import Order
-from workers.layout.pieces import Figure, Frame, Group, Piece, hull
+from workers.layout.pieces import Figure, Frame, Group, Piece, Table, hull
 from workers.layout.rules import NEAR, Rules, frames, grids
 from workers.layout.spacing import mend
 from workers.layout.stripes import stripes, without
@@ -66,11 +68,21 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
         if table:
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
-    parts += within_columns(cut_apart(joined_again(rest)))
+    rest = within_columns(cut_apart(joined_again(rest)))
+    for table in lined_tables(rules, rest, em, partial(_one_table, em)) if tables else []:
+        parts.append(table)
+        rest = [line for line in rest if line not in table.lines]
+    parts += rest
     boxes = frames(rules)
     striped = stripes(boxes, parts, em)
     boxes = [box for box in boxes if box not in striped]
     return Order(em, without(rules, striped), tables, imprint(lines)).groups(framed(parts, boxes))
+
+
+def _one_table(em: float, lines: Sequence[Line]) -> Table | None:
+    """The table that lines make, when they make one and nothing beside it."""
+    groups = Order(em, Rules()).groups(lines)
+    return groups[0] if len(groups) == 1 and isinstance(groups[0], Table) else None
 
 
 def imprint(lines: Sequence[Line]) -> float | None:
@@ -85,7 +97,7 @@ def framed(parts: Sequence[Piece], boxes: Sequence[Box]) -> list[Piece]:
     parts = list(parts)
     for box in sorted(boxes, key=lambda box: box.width * box.height):
         held = [part for part in parts if box.holds(part.box)]
-        if len(held) < 2 or len(held) > 0.9 * len(parts) or _bar(in_rows(held)) or _between_pictures(box, parts):
+        if len(held) < 2 or len(held) > 0.9 * len(parts) or _bar(layers(held)) or _between_pictures(box, parts):
             continue
         over = hull(held)
         if over.x1 < box.x1 - 8 or over.x2 > box.x2 + 8:

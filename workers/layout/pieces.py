@@ -47,6 +47,12 @@ class Flow:
 
 Piece = Union[Line, Table, Figure, Frame]  # noqa: UP007 - Frame names it before it exists
 Group = Flow | Table | Figure
+Row = list[Piece]
+
+
+def pieces_of(rows: Sequence[Sequence[Piece]]) -> Row:
+    """The pieces of all rows."""
+    return [piece for row in rows for piece in row]
 
 
 def hull(pieces: Sequence[Piece]) -> Box:

@@ -76,6 +76,16 @@ def grids(rules: Rules) -> list[Grid]:
     return found
 
 
+def parting(rules: Rules, box: Box) -> list[float]:
+    """The y of rules along most of the width of a box, when at least three part it."""
+    long = [
+        rule.at
+        for rule in rules.across
+        if box.y1 < rule.at < box.y2 and min(rule.end, box.x2) - max(rule.start, box.x1) > 0.9 * box.width
+    ]
+    return long if len(long) > 2 else []
+
+
 def frames(rules: Rules) -> list[Box]:
     """Rectangles drawn around something, without inner rules; also the edges of panels."""
     found = []

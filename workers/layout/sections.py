@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.layout.bands import Bands, Row, pieces_of
+from workers.layout.bands import Bands
 from workers.layout.lines import Box, Line
-from workers.layout.pieces import Frame, hull
+from workers.layout.pieces import Frame, Row, hull, pieces_of
 from workers.layout.rules import NEAR, Rule, Rules
 from workers.layout.stripes import columns_of_both
 

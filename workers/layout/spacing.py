@@ -8,13 +8,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 from workers.layout.lines import Line
-from workers.layout.words import MARKS, is_chinese
+from workers.layout.words import CHINESE, MARKS, is_chinese
 
 BESIDE_CHINESE = 0.21  # of an em: without a space 90 % of gaps are below 0.2, with one 98 % above 0.23
 SPACED, CLOSE = 0.13, 0.45  # the same on pages that set Latin among Chinese with spaces, and without
 BETWEEN_WORDS = 0.5  # of an em: never reached inside a word, where the recogniser itself misses few spaces
 LIKE_SPACES = 0.8  # of the gaps at the spaces that it did read in a line: inside words hardly any is above 0.7
 LEAST_SPACE = 0.15  # of an em: narrower gaps at spaces are no measure
+BESIDE_DASH, AROUND_DASH = 0.24, 0.75  # of an em, on each side or together: a hyphen has 0.2 at most
+ONE_WIDTH = 0.3  # gaps a letter
 AFTER_FULL_WIDTH = 0.42  # of an em: a full-width mark takes half of its square, 0.46 and more
 FULL_WIDTH = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。"}
 HALF_WIDTH = {"，": ",", "；": ";", "：": ":", "！": "!", "？": "?", "（": "(", "）": ")", "．": ".", "％": "%"}
@@ -22,6 +24,8 @@ HALF_WIDTH = {"，": ",", "；": ";", "：": ":", "！": "!", "？": "?", "（":
 ALIKE = "oOIl"
 ALIKE_DIGITS = str.maketrans(ALIKE, "0011")
 NUMBERED = re.compile(r"(?<![^\s€$£(~-])[€$£(]?[\dOoIl]*\d[\dOoIl]*(?:[.,:/-]?[\dOoIl])*(?=[\s%).,;:]|$)")
+
+DASH = re.compile(r"\d ?[-–] ?\d")
 
 Placed = list[tuple[str, float]]  # characters and where their middles are
 
@@ -33,7 +37,10 @@ def mend(lines: Sequence[Line]) -> list[Line]:
     usual = beside[len(beside) // 2] if beside else BESIDE_CHINESE
     # A page keeps to one way; a glyph with much white of its own would look like a space by itself.
     least = SPACED if usual > 0.26 else CLOSE if usual < 0.17 else BESIDE_CHINESE
-    return [_mended(line, least) if len(line.places) == len(line.text) else line for line in lines]
+    mended = [_mended(line, least) if len(line.places) == len(line.text) else line for line in lines]
+    if any(CHINESE.search(line.text) for line in lines):  # in such type hyphens have much white
+        return mended
+    return [_around_dashes(line) if len(line.places) == len(line.text) else line for line in mended]
 
 
 def _gaps_beside_chinese(line: Line) -> list[float]:
@@ -48,13 +55,13 @@ def _gaps_beside_chinese(line: Line) -> list[float]:
 
 def _mended(line: Line, beside_chinese: float) -> Line:
     placed = list(zip(line.text, line.places, strict=True))
-    chinese = sum(is_chinese(character) and character not in MARKS for character in line.text)
+    chinese = CHINESE.search(line.text) and sum(is_chinese(each) and each not in MARKS for each in line.text)
     if chinese:
         placed = _without_spaces_at_marks(_full_width(placed, line, chinese))
     else:
         placed = [(HALF_WIDTH.get(character, character), place) for character, place in placed]
     placed = _spaced(placed, line, beside_chinese)
-    text = _digits_and_letters("".join(character for character, _ in placed), chinese > 0)
+    text = _digits_and_letters("".join(character for character, _ in placed), bool(chinese))
     return replace(line, text=text, places=tuple(place for _, place in placed))
 
 
@@ -102,6 +109,34 @@ def _spaced(placed: Placed, line: Line, beside_chinese: float) -> Placed:
             spaced.append((" ", (left + place) / 2))
         spaced.append((after, place))
     return spaced
+
+
+def _around_dashes(line: Line) -> Line:
+    """A line with the spaces around a dash between two numbers that has white on both sides.
+
+    In type of one width all letters have.
+    """
+    if not DASH.search(line.text):
+        return line
+    placed = list(zip(line.text, line.places, strict=True))
+    if len(line.gaps) > 2 * line.text.count("-") + ONE_WIDTH * len(placed):
+        return line
+    spaced: Placed = []
+    for at, (character, place) in enumerate(placed):
+        before = next((each for each in reversed(placed[:at]) if each[0] != " "), None)
+        after = next((each for each in placed[at + 1 :] if each[0] != " "), None)
+        if character not in "-–" or before is None or after is None or not (before[0] + after[0]).isdigit():
+            spaced.append((character, place))
+            continue
+        white = gap_between(line, before[1], place), gap_between(line, place, after[1])
+        apart = min(white) > BESIDE_DASH or sum(white) > AROUND_DASH
+        if apart and spaced[-1][0] != " ":
+            spaced.append((" ", (before[1] + place) / 2))
+        spaced.append((character, place))
+        if apart and placed[at + 1][0] != " ":
+            spaced.append((" ", (place + after[1]) / 2))
+    text = "".join(character for character, _ in spaced)
+    return replace(line, text=text, places=tuple(place for _, place in spaced))
 
 
 def _between_words(placed: Placed, line: Line) -> float:

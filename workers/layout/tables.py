@@ -13,7 +13,8 @@ from workers.layout.rules import NEAR, Grid
 from workers.layout.words import MARKER, joined, numeric
 
 Span = tuple[float, float]
-HYPHENED = re.compile(r"\w-$")
+HYPHENED = re.compile(r"\w-$")  # what may go on below
+OUTSIDE = 2.0  # ems
 SAME_ROW = 1.0  # ems between the middles of rows, below which there is no room for two: a cell set beside a wrapped one
 
 
@@ -140,3 +141,11 @@ def fits(row: Sequence[Line], spans: Sequence[Span]) -> bool:
         if len(under) != 1 or line.box.x1 < under[0][0] - line.em or line.box.x2 > under[0][1] + line.em:
             return False
     return True
+
+
+def meets(row: Sequence[Line], spans: Sequence[Span]) -> bool:
+    """Whether every cell of a row stands in a column at least in part, and none starts far outside."""
+    return all(
+        any(line.box.x1 < high and low < line.box.x2 and line.box.x1 > low - OUTSIDE * line.em for low, high in spans)
+        for line in row
+    )

@@ -1,0 +1,97 @@
+"""Strata: where a level strip of white parts things of different columns, with nothing going on across it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from workers.layout.bands import Bands
+from workers.layout.columns import wraps
+from workers.layout.gutters import outside
+from workers.layout.lines import core, in_rows
+from workers.layout.pieces import Row, hull, lines_of, pieces_of
+from workers.layout.rules import Rules
+from workers.layout.tables import Span, column_of
+from workers.layout.ties import ties
+
+LESS = 0.9  # of the white of a strip: that within what it parts
+LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
+CLEAR, NONE_LIKE = 1.45, 0.6  # ems of white, and of it: that of any other strip
+LONG = 6  # lines of running text that are no mere note
+NARROW = 0.5  # ems that are left of a gutter that goes on
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Cuts layers apart. `em`: the size of the page's usual type, in pixels."""
+
+    em: float
+    rules: Rules
+
+    def split(self, rows: list[Row]) -> list[list[Row]]:
+        """Layers, cut where their columns change under a strip wider than those within."""
+        gaps = [0.0, *(self._white(above, below) for above, below in pairwise(rows))]
+        cuts = [at for at in range(1, len(rows)) if self._parts(rows, gaps, at)]
+        return [rows[low:high] for low, high in pairwise([0, *cuts, len(rows)])]
+
+    def _white(self, above: Row, below: Row) -> float:
+        """Pixels of white between two layers."""
+        return min(core(piece)[0] for piece in below) - max(core(piece)[1] for piece in above)
+
+    def _parts(self, rows: list[Row], gaps: Sequence[float], at: int) -> bool:
+        if gaps[at] < LEAST * self.em or self._crossed(rows, at):
+            return False
+        low = next((k for k in range(at - 1, 0, -1) if gaps[k] > LESS * gaps[at]), 0)
+        high = next((k for k in range(at + 1, len(rows)) if gaps[k] > LESS * gaps[at]), len(rows))
+        above, below = rows[low:at], rows[at:high]
+        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
+            return False
+        clear = gaps[at] > CLEAR * self.em
+        alone = clear and all(gap < NONE_LIKE * gaps[at] for k, gap in enumerate(gaps) if k != at)
+        differ = self._ends(above, below) or (clear and self._others(above, below, alone))
+        return differ and not ties(rows[:at], rows[at:])
+
+    def _crossed(self, rows: list[Row], at: int) -> bool:
+        """Whether a standing rule inside, as the edge of a side bar, goes on across the strip over a layer."""
+        box = hull(pieces_of(rows))
+        top = max(core(piece)[1] for piece in rows[at - 1]) - self.em
+        bottom = min(core(piece)[0] for piece in rows[at]) + self.em
+        return any(
+            rule.start < top and bottom < rule.end and box.x1 + self.em < rule.at < box.x2 - self.em
+            for rule in self.rules.down
+        )
+
+    def _runs(self, rows: list[Row]) -> bool:
+        """Whether a column of layers is running text, beside others."""
+        pieces = pieces_of(rows)
+        spans = outside(Bands(self.em).gutters(rows), hull(pieces))
+        columns = [
+            lines_of([piece for piece in pieces if column_of(piece.box, spans) == at]) for at in range(len(spans))
+        ]
+        return len(columns) > 1 and any(len(in_rows(column)) >= LONG and wraps(column) for column in columns)
+
+    def _ends(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether a gutter of one part ends at the other, or most of those of a bar."""
+        bands = Bands(self.em)
+        both = bands.gutters(above + below)
+        for part in (above, below):
+            ends = [gap for gap in bands.gutters(part) if _left_of(gap, both) < NARROW * self.em]
+            bar = len(part) == 1 and len(part[0]) > 2 and 2 * len(ends) >= len(part[0])
+            if bar or any(gap in ends for gap in bands.supported(part)):
+                return True
+        return False
+
+    def _others(self, above: list[Row], below: list[Row], alone: bool) -> bool:
+        """Whether two parts fill different columns; parted by a strip like no other, one of them may only fill more."""
+        pieces = pieces_of(above + below)
+        spans = outside(Bands(self.em).gutters(above + below), hull(pieces))
+        over, under = ({column_of(piece.box, spans) for row in part for piece in row} for part in (above, below))
+        if min(len(over), len(under)) < 2:
+            return False
+        return len(over & under) < min(len(over), len(under)) or (alone and over != under)
+
+
+def _left_of(gap: Span, gutters: Sequence[Span]) -> float:
+    """How wide the widest part of a gutter is that is free in others too, in pixels."""
+    return max((min(gap[1], high) - max(gap[0], low) for low, high in gutters), default=0.0)

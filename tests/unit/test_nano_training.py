@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,6 +32,7 @@ from workers.nano.plot import plot
 from workers.nano.publish import write_card
 from workers.nano.release import write_release
 from workers.nano.sheets import draw_sheets, read_sheets
+from workers.nano.team import Team, run_team
 from workers.nano.texts import Writer, words
 from workers.nano.training import Progress, Training, optimisers
 
@@ -288,6 +290,24 @@ def test_steps_make_the_losses_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path
 def losses_of(training: Training, batch: Batch) -> dict[str, float]:
     with torch.no_grad():
         return {name: float(loss) for name, loss in training.losses(batch, text=True)[0].items()}
+
+
+def average_of_two(folder: Path, team: Team) -> None:
+    """What each process of a team does in the test below."""
+    learns, rests = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(3))
+    learns.grad = torch.full((2, 2), 4.0 * team.rank)
+    numbers = team.average([rests, learns], [0.5 + team.rank])
+    torch.save((learns.grad, rests.grad, numbers), folder / f"{team.rank}.pt")
+
+
+def test_a_team_learns_from_the_average_of_its_shares(tmp_path: Path) -> None:
+    run_team(2, tmp_path, partial(average_of_two, tmp_path))
+    for rank in range(2):
+        gradient, none, numbers = torch.load(tmp_path / f"{rank}.pt")
+        assert (gradient == 2).all()
+        assert none is None
+        assert numbers == [1.0]
+    assert not (tmp_path / "meeting").exists()
 
 
 def test_each_parameter_belongs_to_one_optimiser() -> None:

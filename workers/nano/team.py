@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 from torch.nn import Parameter
 
 
@@ -62,7 +63,7 @@ def run_team(size: int, folder: Path, work: Callable[[Team], None]) -> None:
     meeting = folder / "meeting"
     meeting.unlink(missing_ok=True)  # of a team that was killed
     try:
-        multiprocessing.spawn(_member, (size, meeting, work), nprocs=size)  # type: ignore[no-untyped-call]
+        spawn(_member, (size, meeting, work), nprocs=size)
     finally:
         meeting.unlink(missing_ok=True)
 

@@ -48,7 +48,7 @@ def files_of(*folders: str) -> tuple[str, ...]:
         ("workers", files_of("workers/")),
         ("torch", files_of("workers/engine/deepseek", "workers/nano/")),
         ("transformers", files_of("workers/engine/deepseek", "workers/nano/")),
-        ("selenium", files_of("workers/sources/browser")),
+        ("selenium", files_of("workers/sources/browser", "workers/nano/sheets.py")),
         ("sqlalchemy", files_of("ocr_tasks/models/", "ocr_tasks/jobs/", "ocr_tasks/cache")),
         ("flask", files_of("web/")),
         ("rapidocr", files_of("workers/engine/rapid")),

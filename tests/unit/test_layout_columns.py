@@ -165,6 +165,15 @@ def test_labels_with_their_values_are_one_block_beside_addresses() -> None:
     assert page.text.split() == words(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:])) + pairs
 
 
+def test_labels_wrapped_at_the_pitch_of_their_rows_keep_their_values_beside_addresses() -> None:
+    labels = ("Customer", "no.", "Invoice", "date", "PO", "number")
+    values = ("22753", "16.09.2021", "PO1951")
+    lines = side_by_side(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:]), labels, apart=250)
+    lines += column(850, 100, *values, pitch=60)
+    pairs = ("Customer no. 22753", "Invoice date 16.09.2021", "PO number PO1951")
+    assert read(lines).text.split() == words(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:]), pairs)
+
+
 def test_goods_with_numbers_in_their_names_stay_in_a_table() -> None:
     rows = [
         ("Article", "Stock", "Supplier"),

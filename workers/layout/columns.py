@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.lines import Line, around, in_rows
+from workers.layout.lines import Box, Line, around, in_rows
 from workers.layout.tables import SAME_ROW, Span, column_of, continued
 from workers.layout.words import MARKER, labelled, numeric
 
@@ -202,6 +202,12 @@ def _without_what_goes_on(rows: list[list[Line]], em: float) -> list[list[list[L
     return [rows]
 
 
+def _clear(boxes: Sequence[Box], at: int) -> bool:
+    """Whether nothing stands beside a row, as larger type does that counts to the row over or under it."""
+    near = [*boxes[max(at - 1, 0) : at], *boxes[at + 1 : at + 2]]
+    return all(boxes[at].overlap_y(box) < 0.5 * boxes[at].height for box in near)
+
+
 def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line]]]:
     """Rows cut where two stand much further apart than the others do, and around headings alone in their rows."""
     boxes = [around([line.box for line in row]) for row in rows]
@@ -209,7 +215,7 @@ def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line
     if not pitches:
         return [rows]
     usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
-    headings = [len(row) == 1 and row[0].em > large for row in rows]
+    headings = [len(row) == 1 and row[0].em > large and _clear(boxes, at) for at, row in enumerate(rows)]
     found, start = [], 0
     for at, pitch in enumerate(pitches):
         far = pitch > 1.7 * usual and pitch > usual + em

@@ -110,6 +110,13 @@ def test_one_column_that_goes_on_alone_is_a_run_of_its_own() -> None:
     assert [len(run) for run in runs(in_rows(lines), EM, 1.2 * EM)] == [3, 4]
 
 
+def test_a_line_of_an_address_beside_a_large_title_is_no_heading_that_parts_rows() -> None:
+    title, street = line(100, 90, "Quotation", em=4 * EM), line(1200, 115, "7 Short Road", em=1.5 * EM)
+    others = column(1200, 100, "Novak Inc.", "60311 Frankfurt", "post@novak.example", pitch=35)
+    rows = [[title, others[0]], [street], [line(100, 150, "#48882"), others[1]], [others[2]]]
+    assert [len(run) for run in runs(rows, EM, 1.2 * EM)] == [4]
+
+
 def test_lines_set_flush_are_running_text_though_they_come_in_pieces() -> None:
     whole = [*LEFT, *RIGHT[:2]]
     pieces = [
@@ -163,6 +170,15 @@ def test_labels_with_their_values_are_one_block_beside_addresses() -> None:
     page = read(side_by_side(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:]), labels, values, apart=250))
     pairs = [word for pair in zip(labels, values, strict=True) for word in " ".join(pair).split()]
     assert page.text.split() == words(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:])) + pairs
+
+
+def test_labels_wrapped_at_the_pitch_of_their_rows_keep_their_values_beside_addresses() -> None:
+    labels = ("Customer", "no.", "Invoice", "date", "PO", "number")
+    values = ("22753", "16.09.2021", "PO1951")
+    lines = side_by_side(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:]), labels, apart=250)
+    lines += column(850, 100, *values, pitch=60)
+    pairs = ("Customer no. 22753", "Invoice date 16.09.2021", "PO number PO1951")
+    assert read(lines).text.split() == words(("Billed to", *SENDER), ("Paid by", *CUSTOMER[1:]), pairs)
 
 
 def test_goods_with_numbers_in_their_names_stay_in_a_table() -> None:

@@ -70,6 +70,13 @@ def test_totals_under_the_last_line_are_none_of_the_table() -> None:
     assert tables[0] == TABLE
 
 
+def test_totals_labelled_in_the_first_column_are_none_of_the_table() -> None:
+    lines, edges = lined(100)
+    y = edges[-1] + 10
+    sums = [line(100, y, "Net"), line(700, y, "210.85"), line(100, y + 40, "To pay"), line(700, y + 40, "250.91")]
+    assert tables_in(read([*lines, *sums], across(edges)).markdown)[0] == TABLE
+
+
 def test_rows_of_facts_between_lines_are_no_table() -> None:
     posts = []
     for y in (100, 260, 420):

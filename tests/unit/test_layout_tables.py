@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.drawing import tables_in
 from tests.unit.test_layout_order import LEFT, column, line, read
 from workers.layout.lines import Box, Line
@@ -48,6 +50,14 @@ def test_a_wrapped_cell_is_put_together() -> None:
     lines = rows_of([HEADER, *BODY], pitch=70)
     lines.append(line(100, 170 + 30, "with arms"))
     assert tables_in(read(lines).markdown)[0][1] == ["Blue chairs with arms", "4", "120.00"]
+
+
+@pytest.mark.parametrize(("first", "rows"), [("Blue chairs", 3), ("blue chairs", 4)])
+def test_a_first_cell_goes_on_at_the_pitch_of_the_rows_with_a_small_letter_under_a_capital(
+    first: str, rows: int
+) -> None:
+    cells = [[first, "4", "120.00"], ["with arms", "", ""], ["Tables", "2", "99.50"], ["Lamps", "12", "7.25"]]
+    assert len(tables_in(read(rows_of(cells)).markdown)[0]) == rows
 
 
 def test_cells_set_in_the_middle_of_a_wrapped_one_share_its_row() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.lines import Line, around, in_rows
+from workers.layout.lines import Box, Line, around, in_rows
 from workers.layout.tables import SAME_ROW, Span, column_of, continued
 from workers.layout.words import MARKER, labelled, numeric
 
@@ -69,7 +69,7 @@ def separate(
     texts = [[line.text for line in column] for column in columns]
     if min(map(len, texts)) < 2:
         return []
-    if 3 <= len(rows) <= LONGEST_ADDRESS and (blocks := _blocks(texts)):
+    if 3 <= len(rows) <= LONGEST_ADDRESS and (blocks := _blocks(columns)):
         return [[columns[at] for at in block] for block in blocks]
     if any(sum(map(numeric, some)) > 1 or _most(some, labelled) for some in texts):
         return []
@@ -81,12 +81,13 @@ def separate(
     return [[column] for column in columns] if uneven else []
 
 
-def _blocks(texts: Sequence[Sequence[str]]) -> list[list[int]]:
+def _blocks(columns: Sequence[Sequence[Line]]) -> list[list[int]]:
     """Which columns make a block each; none when they are those of a table."""
+    texts = [[line.text for line in column] for column in columns]
     blocks: list[list[int]] = []
     own, at = 0, 0
     while at < len(texts):
-        pair = at + 1 < len(texts) and _labels(texts[at], texts[at + 1])
+        pair = at + 1 < len(texts) and _labels(columns[at], columns[at + 1])
         alone = _like_address(texts[at]) or _most(texts[at], lambda text: bool(FACT.match(text)))
         if not pair and (sum(map(numeric, texts[at])) > 1 or _most(texts[at], labelled)):
             return []
@@ -97,13 +98,19 @@ def _blocks(texts: Sequence[Sequence[str]]) -> list[list[int]]:
     return blocks if own and own + pairs > 1 else []
 
 
-def _labels(left: Sequence[str], right: Sequence[str]) -> bool:
-    """Whether one column has labels and the next their values, from the first on: no header stands over them."""
+def _labels(left: Sequence[Line], right: Sequence[Line]) -> bool:
+    """Whether one column has labels, wrapped perhaps, and the next a value beside each, from the first on.
+
+    No header stands over them.
+    """
+    values = [line.text for line in right]
     return (
-        len(left) == len(right)
-        and not any(map(_marked, left))
-        and _marked(right[0])
-        and 2 * sum(map(_marked, right)) > len(right)
+        len(left) >= len(right)
+        and aligned_share([left, right], 0.5) == 1.0
+        and abs(left[0].box.middle[1] - right[0].box.middle[1]) < left[0].em
+        and not any(_marked(line.text) for line in left)
+        and _marked(values[0])
+        and 2 * sum(map(_marked, values)) > len(values)
     )
 
 
@@ -195,6 +202,12 @@ def _without_what_goes_on(rows: list[list[Line]], em: float) -> list[list[list[L
     return [rows]
 
 
+def _clear(boxes: Sequence[Box], at: int) -> bool:
+    """Whether nothing stands beside a row, as larger type does that counts to the row over or under it."""
+    near = [*boxes[max(at - 1, 0) : at], *boxes[at + 1 : at + 2]]
+    return all(boxes[at].overlap_y(box) < 0.5 * boxes[at].height for box in near)
+
+
 def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line]]]:
     """Rows cut where two stand much further apart than the others do, and around headings alone in their rows."""
     boxes = [around([line.box for line in row]) for row in rows]
@@ -202,7 +215,7 @@ def runs(rows: list[list[Line]], em: float, large: float) -> list[list[list[Line
     if not pitches:
         return [rows]
     usual = sorted(pitches)[int(0.75 * (len(pitches) - 1))]
-    headings = [len(row) == 1 and row[0].em > large for row in rows]
+    headings = [len(row) == 1 and row[0].em > large and _clear(boxes, at) for at, row in enumerate(rows)]
     found, start = [], 0
     for at, pitch in enumerate(pitches):
         far = pitch > 1.7 * usual and pitch > usual + em

@@ -25,6 +25,7 @@ LINES_APART = 2.1  # ems from line to line of a cell, at most
 FULL = 0.6  # of the cells of a row
 ALIGNED = 0.4  # ems
 WRAPPED = 1.8  # ems from line to line of a wrapped header, at most
+NEXT_SUM = 3.0  # ems from one total to the next, at most
 ROOM = 1.6  # of the room between a line and the text under it: that over it
 
 Rows = list[list[Line]]
@@ -99,7 +100,7 @@ class Stack:
             if len(filled) > max(1.0, FULL * len(columns) - 0.5) and len(_aligned(more, rows, columns)) >= least:
                 if outer == 0:
                     rows = [more, *rows]
-                elif 0 in filled:  # no sum
+                elif 0 in filled and (len(filled) > len(columns) - 2 or not _first_sum(more, lines)):
                     rows = [*rows, more]
         return rows
 
@@ -186,6 +187,13 @@ def several_rows(lines: Sequence[Line], columns: Sequence[Span]) -> bool:
     """Whether lines are of several rows that have most of their cells."""
     filled = [len({column_of(line.box, columns) for line in row}) for row in in_rows(lines)]
     return sum(count > FULL * len(columns) for count in filled) > 1
+
+
+def _first_sum(row: Sequence[Line], lines: Sequence[Line]) -> bool:
+    """Whether a row ends in the first number of several under one another, as the first of the totals does."""
+    last = max(row, key=lambda line: line.box.x2)
+    under = [line for line in lines if 0.5 * last.em < line.box.middle[1] - last.box.middle[1] < NEXT_SUM * last.em]
+    return numeric(last.text) and any(numeric(line.text) and _flush(line, last) for line in under)
 
 
 def is_row(lines: Sequence[Line], columns: Sequence[Span]) -> bool:

@@ -86,8 +86,8 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     """For each row of lines, whether it goes on with the table row above it; the first `sure` rows are the table's.
 
     Rows of a table stand further apart than the lines of a wrapped cell; where they do not, a row without a first cell
-    goes on with cells that are full to their edge. Rows closer than type is high are one; the boxes around short words
-    are too high to tell by.
+    goes on with cells that are full to their edge, and a first cell alone with a small letter under a capital one.
+    Rows closer than type is high are one; the boxes around short words are too high to tell by.
     """
     if not rows:
         return []
@@ -99,7 +99,8 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
     answers, filled = [False], {column_of(line.box, columns) for line in rows[0]}
     for at, row in enumerate(rows[1:]):
         here = {column_of(line.box, columns) for line in row}
-        least = (near + far) / 2 if apart else 0.8 * near if at >= len(inner) else float("inf")
+        small = here == {0} and row[0].text[:1].islower() and rows[at][0].text[:1].isupper()
+        least = (near + far) / 2 if apart else (1.2 if small else 0.8) * near if at >= len(inner) else float("inf")
         if pitches[at] < least and (apart or at >= len(inner)) and _hyphened(row, rows[at], columns):
             answers.append(True)
             filled |= here
@@ -108,7 +109,8 @@ def continued(rows: Sequence[Sequence[Line]], columns: Sequence[Span], sure: int
         goes_on = goes_on and ((apart and len(row) == 1) or not any(numeric(line.text) for line in row))
         goes_on = goes_on and not any(MARKER.match(line.text) for line in row)
         if not apart and at < len(inner):
-            goes_on = goes_on and 0 not in here and all(_full(line, rows[at], columns) for line in row)
+            full = 0 not in here and all(_full(line, rows[at], columns) for line in row)
+            goes_on = goes_on and (full or small)
         goes_on = goes_on or pitches[at] < SAME_ROW * row[0].em
         answers.append(goes_on)
         filled = filled | here if goes_on else here

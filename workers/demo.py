@@ -17,6 +17,7 @@ from ocr_tasks.settings import Settings, get_settings
 from workers.demo_jobs import DemoFailed, DemoJobs
 from workers.demo_tokens import compress_a_page
 from workers.embedded import EmbeddedServerError
+from workers.engine.deepseek import nano
 from workers.offered import TOKENS
 from workers.stack import Stack, StackError
 from workers.stopping import StopRequested, StopSignals
@@ -70,7 +71,8 @@ def _parts(stack: Stack, file: Path | None) -> Iterator[str]:
         if file is None and _has_tokens(stack.settings):
             yield compress_a_page(jobs)
         elif file is None:
-            tell("vision tokens are not shown: that needs torch and transformers (pip install 'lightdom-ocr[gpu]')")
+            lacks = nano.missing() or "an engine that makes them (OCR_TOKEN_ENGINE)"
+            tell(f"vision tokens are not shown: that needs {lacks}")
 
 
 def _read(jobs: DemoJobs, file: Path) -> str:

@@ -65,6 +65,15 @@ def test_without_an_engine_of_vision_tokens_they_are_refused_with_all_that_would
     )
 
 
+def test_what_nano_lacks_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nano, "has_weights", lambda: False)
+    assert "make train-nano" in (nano.missing() or "")
+    monkeypatch.setattr(nano, "has_weights", lambda: True)
+    assert nano.missing() is None
+    monkeypatch.setattr(nano, "find_spec", lambda name: None)
+    assert "lightdom-ocr[gpu]" in (nano.missing() or "")
+
+
 def test_nano_is_brought_along_where_it_can_run_and_nobody_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nano, "can_run", lambda: True)
     assert offers_nano(settings())

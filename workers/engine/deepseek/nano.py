@@ -15,6 +15,15 @@ def has_weights() -> bool:
     return (FOLDER / "model.safetensors").is_file()
 
 
+def missing() -> str | None:
+    """What this installation lacks for nano, in words; imports nothing of it."""
+    if not has_weights():
+        return "nano's weights, which this version does not have (`make train-nano` makes them)"
+    if not all(find_spec(name) for name in ("torch", "transformers")):
+        return "torch and transformers (pip install 'lightdom-ocr[gpu]')"
+    return None
+
+
 def can_run() -> bool:
-    """Whether this machine has all that nano needs; imports nothing of it."""
-    return has_weights() and all(find_spec(name) for name in ("torch", "transformers"))
+    """Whether this installation has all that nano needs."""
+    return missing() is None

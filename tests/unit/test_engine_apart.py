@@ -165,7 +165,7 @@ def test_a_page_that_was_let_go_of_is_not_taken_for_the_one_whose_files_have_its
     assert sent.tokens is not None
     assert (gone.numbers.path, gone.tokens.path) == (sent.numbers.path, sent.tokens.path)
     with pytest.raises(PageGone):
-        inbox.received(gone).loaded  # noqa: B018
+        _ = inbox.received(gone).loaded
     received = inbox.received(sent)
     assert received.image.size == (62, 50)
     assert files.received(inbox.sent(PageDone(first.id, EngineFailed("no"), tokens_of(9, 9)))) is None

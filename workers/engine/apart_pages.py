@@ -141,7 +141,7 @@ def _loader(page: SentImage | SentTokens, file: IO[bytes] | None) -> Callable[[]
 def _opened(place: Place) -> IO[bytes] | None:
     """A file of the node's, None when the node has let go of it."""
     try:
-        file = open(place.path, "r+b")  # noqa: SIM115, PTH123
+        file = open(place.path, "r+b")  # noqa: SIM115, PTH123 - returned open: the caller closes it
     except OSError:
         return None
     if os.fstat(file.fileno()).st_ino == place.inode:

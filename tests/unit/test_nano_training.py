@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -159,6 +160,7 @@ def test_labels_name_the_next_token_and_where_it_is() -> None:
     assert (batch.labels[0, start + 3 :] == IGNORED).all()
     assert batch.places[0, start - 1 : start + 2].tolist() == [[0, 0, 0], [0, 0, 1], [2, 3, 0]]
     assert (batch.places[0, start + 2 :] == IGNORED).all()
+    assert batch.counts[0, start - 1 : start + 2].tolist() == [[0, 0], [0, 1], [1, 0]]
     assert batch.characters == 4 + 6
     assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, 0, 0, 0]
     assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
@@ -176,12 +178,21 @@ def test_vision_tokens_have_their_parts_of_lines_in_order() -> None:
         for column in range(4)
     }
     assert {place: part for place, part in parts.items() if part} == {(1, 0): "wide o", (1, 1): "ne\n", (3, 0): "x"}
+    lines = {(row, column): batch.coordinates[0, row, column].tolist() for row, column in parts}
+    known = {place: line for place, line in lines.items() if line != [IGNORED, IGNORED]}
+    assert known == {(1, 0): [0, 0], (1, 1): [0, 6], (3, 0): [1, 0]}
     start = len(prompts((1, 1))[0])
     found = batch.places[0, start - 1 : start - 1 + len(text)].tolist()
     assert [CHARACTERS[int(batch.in_token[0, row, column, index]) - 1] for row, column, index in found] == list(text)
 
 
-def test_batches_repeat_with_their_seed_and_show_pages_twice() -> None:
+def test_which_line_of_the_page_it_is_cannot_be_seen_in_a_tile() -> None:
+    batch = batch_of([page_of("ab", [(8, 8), (300, 8)], (512, 256))], prompts((2, 1))[0])
+    assert (batch.coordinates == IGNORED).all()
+    assert batch.in_token.count_nonzero() == 2
+
+
+def test_batches_repeat_with_their_seed_and_show_pages_again() -> None:
     level = Level("lines", ((1.0, Density(5, 25, 1), 4),), enough=1, most=1, variety=0.5)
     first, again = (iter(Batches(level, seed=9)) for _ in range(2))
     batches = [next(first) for _ in range(6)]
@@ -271,6 +282,23 @@ def test_a_training_goes_on_from_where_it_stopped(tmp_path: Path, monkeypatch: p
     for name, weight in served.model.state_dict().items():
         torch.testing.assert_close(weight, again.model.state_dict()[name], atol=0.01, rtol=0.01)
     assert not (tmp_path / "checkpoint.new").exists()
+
+
+def test_a_training_begins_with_a_published_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = tmp_path / "published"
+    model = new_model(5)
+    write_release(model, published)
+    (published / "measured.json").write_text(json.dumps({"training": asdict(Progress(step=70, pages=9, level=3))}))
+    monkeypatch.setattr("workers.nano.training.SHEETS", 0)
+    training = Training(tmp_path / "run", 0, torch.device("cpu"), TINY_LEVELS, start=published)
+    assert training.progress == Progress(step=70, pages=9, level=len(TINY_LEVELS) - 1)
+    for name, weight in training.model.state_dict().items():
+        torch.testing.assert_close(weight, model.state_dict()[name], atol=0.01, rtol=0.01)
+        assert weight.dtype == model.state_dict()[name].dtype
+    assert training.run()
+    assert training.progress.step == 70 + TINY_LEVELS[-1].most
+    again = Training(tmp_path / "run", 0, torch.device("cpu"), TINY_LEVELS, start=published)
+    assert again.progress == training.progress  # a checkpoint comes first
 
 
 def test_steps_make_the_losses_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

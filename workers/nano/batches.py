@@ -37,6 +37,7 @@ IN_PATCH = 4  # characters of a patch that have a label, by line and then by pla
 PATCH = SIDE // PATCHES  # pixels
 IN_TOKEN = PATCHES // TOKENS  # patches along the side of a vision token
 IN_LINE = 12  # characters of one line in one token that have a label
+LINES, BEFORE = 28, 64  # of a page; characters of a line
 IGNORED = -100
 ALONE = Team()
 SHEETS = 0.25  # of the pages, where they vary
@@ -52,9 +53,11 @@ class Batch:
     ids: (n, time), prompt, text, EOS and padding. labels: (n, time), the token that comes next, IGNORED in prompt and
     padding. in_patch: (n, rows of patches, columns of patches, IN_PATCH), the characters whose centre lies there.
     in_token: (n, rows of patches, columns of vision tokens, IN_LINE), what a token has of the line that runs through a
-    row of its patches, in order, spaces and the newline at its end among it. places: (n, time, 3), where the next
-    character is there: row of patches, column of tokens, how many of its line come before it in its token; IGNORED
-    where there is none.
+    row of its patches, in order, spaces and the newline at its end among it. coordinates: (n, rows of patches, columns
+    of vision tokens, 2), which line of the page that is and how many of its characters stand left of the token; IGNORED
+    where there is none, and in tiles, from which that cannot be seen. places: (n, time, 3), where the next character is
+    there: row of patches, column of tokens, how many of its line come before it in its token; IGNORED where there is
+    none. counts: (n, time, 2), the line and the place in it of the next character.
     """
 
     pixels: Tensor
@@ -63,7 +66,9 @@ class Batch:
     labels: Tensor
     in_patch: Tensor
     in_token: Tensor
+    coordinates: Tensor
     places: Tensor
+    counts: Tensor
 
     @property
     def characters(self) -> int:
@@ -99,7 +104,9 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
     height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
     in_token = torch.zeros(len(pages), height, width // IN_TOKEN, IN_LINE, dtype=torch.long)
-    places = torch.full((*shape, 3), IGNORED)
+    coordinates = torch.full((*in_token.shape[:3], 2), IGNORED)
+    places, counts = torch.full((*shape, 3), IGNORED), torch.full((*shape, 2), IGNORED)
+    tiled = (width, height) != (PATCHES, PATCHES)
     for number, page in enumerate(pages):
         text = ids_of(page.text)
         end = start + len(text)
@@ -109,10 +116,15 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
         patches = (page.centres // PATCH).clip(0, [width - 1, height - 1]).astype(numpy.int64)  # (characters, x and y)
         _fill(in_patch[number], text, patches)
         own = _places(page.text, patches)
+        counted = _counts(page.text)
         places[number, start - 1 : end - 1] = torch.tensor(own)
-        _write(in_token[number], page.text, own)
-    whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
-    return Batch(_stacked([page.image for page in pages]), whole, ids, labels, in_patch, in_token, places)
+        counts[number, start - 1 : end - 1] = torch.tensor(counted)
+        _write(in_token[number], coordinates[number], page.text, own, counted)
+    if tiled:
+        coordinates.fill_(IGNORED)
+    whole = _stacked([_whole(page) for page in pages]) if tiled else None
+    pixels = _stacked([page.image for page in pages])
+    return Batch(pixels, whole, ids, labels, in_patch, in_token, coordinates, places, counts)
 
 
 def _stacked(images: Sequence[NDArray[numpy.uint8]]) -> Tensor:
@@ -156,14 +168,27 @@ def _places(text: str, patches: Any) -> list[tuple[int, int, int]]:
     return places
 
 
-def _write(in_token: Tensor, text: str, places: Sequence[tuple[int, int, int]]) -> None:
+def _counts(text: str) -> list[tuple[int, int]]:
+    """The line of each character and how many stand before it there."""
+    lines = enumerate(text.splitlines(keepends=True))
+    return [(min(line, LINES - 1), min(at, BEFORE - 1)) for line, own in lines for at in range(len(own))]
+
+
+def _write(
+    in_token: Tensor,
+    coordinates: Tensor,
+    text: str,
+    places: Sequence[tuple[int, int, int]],
+    counts: Sequence[tuple[int, int]],
+) -> None:
     """Label tokens with what they have of each line; where two lines share a row of patches, with the first."""
     line_of: dict[tuple[int, int], int] = {}
-    line = 0
-    for character, (row, token, index) in zip(text, places, strict=True):
-        if line_of.setdefault((row, token), line) == line and not in_token[row, token, index]:
+    for character, (row, token, index), (line, before) in zip(text, places, counts, strict=True):
+        if (row, token) not in line_of:
+            line_of[row, token] = line
+            coordinates[row, token, 0], coordinates[row, token, 1] = line, before
+        if line_of[row, token] == line and not in_token[row, token, index]:
             in_token[row, token, index] = CHARACTERS.index(character) + 1
-        line += character == "\n"
 
 
 UNSEEN = frozenset(number - FIRST_CHARACTER for number in ids_of("\n "))
@@ -174,8 +199,8 @@ class Batches(IterableDataset[Batch]):
 
     All processes of a team draw pages of one density at a time, so that none waits long for another.
 
-    Some pages are Chromium's, `sheets`; each of the others is shown twice, some steps apart, as drawing costs as much
-    as a third of a step.
+    Some pages are Chromium's, `sheets`; each of the others is shown three times, some steps apart, as drawing costs as
+    much as a third of a step.
     """
 
     def __init__(self, level: Level, seed: int, sheets: Sequence[Page] = (), team: Team = ALONE) -> None:
@@ -192,7 +217,7 @@ class Batches(IterableDataset[Batch]):
             _, density, of_all = common.choices(self.mix, [weight for weight, *_ in self.mix])[0]
             count = max(1, of_all // self.team.size)
             from_sheets = round(count * SHEETS * self.variety) if of_sheets[density] else 0
-            again = (count - from_sheets) // 2 if len(shown[density]) >= count else 0
+            again = (count - from_sheets) * 2 // 3 if len(shown[density]) >= count else 0
             drawn = [artist.page(density) for _ in range(count - from_sheets - again)]
             pages = [*drawn, *random.choices(of_sheets[density], k=from_sheets), *random.sample(shown[density], again)]
             shown[density].extend(drawn)

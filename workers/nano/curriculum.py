@@ -37,8 +37,8 @@ PAGES = (0.5, LINES2, 48), (0.7, SPARSE, 40), (5, USUAL, 32), (0.7, DENSE, 24), 
 IN_TILES = (0.4, WIDE, 12), (0.4, TALL, 12), (0.1, SQUARE, 6)
 
 LEVELS = (
-    Level("to see what is plain", TO_SEE, 0.40, 2000, text=0.0, variety=0.0),
-    Level("to see", TO_SEE, 0.50, 3000, text=0.0, variety=0.7),
+    Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
+    Level("to see", TO_SEE, 0.75, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
     Level("pages", PAGES, 0.50, 2_500),
     Level("pages, to see more of them", PAGES, 2.0, 500, text=0.4),

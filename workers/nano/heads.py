@@ -15,12 +15,14 @@ from torch.nn.functional import cross_entropy
 
 from workers.nano.alphabet import CHARACTERS
 from workers.nano.architecture import LAYERS, PATCHES, SAM, SIDE, TEXT, TOKENS
-from workers.nano.batches import IGNORED, IN_LINE, IN_PATCH, IN_TOKEN, Batch
+from workers.nano.batches import BEFORE, IGNORED, IN_LINE, IN_PATCH, IN_TOKEN, LINES, Batch
 
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
 PLACES = (3 * PATCHES, 3 * TOKENS, IN_LINE)  # rows of patches and columns of tokens of a page in tiles, characters
-POINTING = (1, 2)  # layers after which the place of the next character is asked
+COUNTS = LINES, BEFORE
+COUNTING = 0  # the layer after which the line of the next character is asked, and its place in that line
+POINTING = (1, 2)  # layers after which the place of the next character on the page is asked
 FINDING, READING = (1,), (2, 3)  # layers whose heads should look at characters
 HEADS = TEXT["num_attention_heads"]
 FAR_WEIGHT = 0.1
@@ -33,6 +35,8 @@ class Heads(nn.Module):
         super().__init__()
         self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
         self.token = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_LINE * CLASSES)
+        self.coordinates = nn.Linear(TEXT["hidden_size"], IN_TOKEN * sum(COUNTS))
+        self.count = nn.Linear(TEXT["hidden_size"], sum(COUNTS))
         self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], sum(PLACES)) for _ in POINTING)
         weights = torch.ones(CLASSES)
         weights[0] = BLANK_WEIGHT
@@ -48,6 +52,16 @@ class Heads(nn.Module):
         logits = self.token(tokens).unflatten(-1, (IN_TOKEN, IN_LINE, CLASSES))
         return self._characters(logits, batch.in_token.unflatten(1, (-1, IN_TOKEN)).transpose(2, 3))
 
+    def lines(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The same of the lines in vision tokens: which of the page, and how far into it."""
+        logits = self.coordinates(tokens).unflatten(-1, (IN_TOKEN, sum(COUNTS)))
+        labels = batch.coordinates.unflatten(1, (-1, IN_TOKEN)).transpose(2, 3)
+        return _parted(logits, labels, COUNTS)
+
+    def counts(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The same of the next characters; states (n, time, hidden) of the layer COUNTING."""
+        return _parted(self.count(states), batch.counts, COUNTS)
+
     def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, labels = logits.flatten(0, -2).float(), labels.flatten()
         loss = cross_entropy(logits, labels, self.weights)
@@ -56,15 +70,8 @@ class Heads(nn.Module):
 
     def places(self, states: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss, and share of next characters whose place is known; states (n, time, hidden) of the layers POINTING."""
-        losses, found = [], torch.zeros(())
-        asked = batch.places[..., 0] != IGNORED
-        labels = batch.places[asked].unbind(-1)  # three of (asked,)
-        for head, state in zip(self.place, states, strict=True):
-            parts = head(state[asked]).float().split(PLACES, -1)
-            losses += [cross_entropy(logits, label) for logits, label in zip(parts, labels, strict=True)]
-            right = [logits.detach().argmax(-1) == label for logits, label in zip(parts, labels, strict=True)]
-            found = torch.stack(right).all(0).float().mean()
-        return torch.stack(losses).mean(), found
+        asked = [_parted(head(state), batch.places, PLACES) for head, state in zip(self.place, states, strict=True)]
+        return torch.stack([loss for loss, _ in asked]).mean(), asked[-1][1]
 
     def looks(self, attentions: dict[int, Tensor], batch: Batch) -> Tensor:
         """Loss of heads that should look at characters; attentions (n, heads, time, time) by layer.
@@ -81,6 +88,17 @@ class Heads(nn.Module):
         missed = [_looks(attentions[layer], batch.places, batch, half) for half, layer in enumerate(READING)]
         missed += [_looks(attentions[layer], last, batch) for layer in FINDING]
         return torch.stack(missed).mean()
+
+
+def _parted(logits: Tensor, labels: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Loss, and share of those of which all is right; logits (..., sum(sizes)), labels (..., len(sizes))."""
+    asked = labels[..., 0] != IGNORED
+    if not asked.any():
+        return logits.new_zeros((), dtype=torch.float32), torch.ones(())
+    parts, labels = logits[asked].float().split(sizes, -1), labels[asked]
+    losses = [cross_entropy(part, labels[:, number]) for number, part in enumerate(parts)]
+    right = [part.detach().argmax(-1) == labels[:, number] for number, part in enumerate(parts)]
+    return torch.stack(losses).mean(), torch.stack(right).all(0).float().mean()
 
 
 def _looks(attention: Tensor, places: Tensor, batch: Batch, half: int | None = None) -> Tensor:
@@ -117,7 +135,7 @@ class Watched:
         text = model.model.language_model
         text.config._attn_implementation = "eager"  # the one that gives its weights; on a CPU it is the faster one too
         model.model.vision_tower.sam_encoder.neck.register_forward_hook(self._neck)
-        for number in POINTING:
+        for number in (COUNTING, *POINTING):
             text.layers[number].register_forward_hook(
                 lambda _m, _i, out, number=number: self.states.update({number: out})
             )

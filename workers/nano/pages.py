@@ -19,7 +19,8 @@ from workers.nano.fonts import font, font_files
 from workers.nano.texts import Writer
 
 WIDTH, PITCH = 0.52, 1.3  # of a character and of a line, in font sizes, as fonts go
-PLAIN = 0.35  # of varied pages: any font, but black on white
+PLAIN = 0.35  # of varied pages: black on white
+ANY_FONT = 0.6  # of varied pages; the others are in the upright fonts of common weight that most documents are in
 COMMON = re.compile(r"(regular|sans|serif|mono)\.[to]tf$", re.IGNORECASE)
 LEAST_CONTRAST = 270  # of the sums of red, green and blue
 SMALLEST, LARGEST = 9, 40  # pixels of the font in the view
@@ -108,7 +109,7 @@ class PageArtist:
         size = density.grid[0] * SIDE, density.grid[1] * SIDE
         width, height = round(size[0] * zoom * math.sqrt(stretch)), round(size[1] * zoom / math.sqrt(stretch))
         font_size = size_for(random, characters, density) * zoom
-        path = random.choice(self.files if varied else self.common)
+        path = random.choice(self.files if varied and random.random() < ANY_FONT else self.common)
         block = self._block(font(path, max(6, round(font_size))), characters, width, height, density.lines)
         centres = block.centres() * numpy.array([size[0] / width, size[1] / height], numpy.float32)
         image = self._finished(block.ink(width, height), size, plain=not varied or random.random() < PLAIN)

@@ -3,11 +3,15 @@
 `make train-nano` runs it: on a GPU where there is one, else on all cores. A run can be stopped at any time and goes on
 from its last checkpoint; the pages drawn, the order and the first weights come from one seed, so that two runs differ
 by no more than threads and kernels do.
+
+The package holds a model and no checkpoint (with what the optimisers know, it is six times the size): `--from` begins
+with a published model, at the last level.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import time
@@ -24,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from workers.nano.architecture import new_model
 from workers.nano.batches import ALONE, IGNORED, Batch, loaded, normalised
 from workers.nano.curriculum import FALLS, LEVELS, Level
-from workers.nano.heads import Heads, Watched
+from workers.nano.heads import COUNTING, POINTING, Heads, Watched
 from workers.nano.release import write_release
 from workers.nano.sheets import draw_sheets, read_sheets
 from workers.nano.team import Team, run_team
@@ -64,6 +68,7 @@ class Training:
         device: torch.device,
         levels: tuple[Level, ...] = LEVELS,
         team: Team = ALONE,
+        start: Path | None = None,
     ) -> None:
         self.folder, self.seed, self.device, self.levels, self.team = folder, seed, device, levels, team
         self.model = new_model(seed).to(device)
@@ -72,9 +77,12 @@ class Training:
         self.watched = Watched(self.model)
         self.optimisers = optimisers(self.model, self.heads)
         self.progress = Progress()
+        self.first_step = 0  # of these optimisers
         self.stopping = False
         if (folder / "checkpoint.pt").exists():
             self._resume()
+        elif start:
+            self._start_from(start)
 
     def run(self, minutes: float | None = None) -> bool:
         """Train until the end, or for so many minutes; whether the end was reached."""
@@ -143,24 +151,35 @@ class Training:
         tokens = watched.see(normalised(batch.pixels))
         neck, neck_right = heads.at_neck(watched.neck, batch)
         seen, seen_right = heads.in_tokens(tokens, batch)
-        losses = {"neck": neck, "tokens": seen}
-        shares = {"neck": neck_right, "tokens": seen_right}
+        lines, lines_right = heads.lines(tokens, batch)
+        losses = {"neck": neck, "tokens": seen, "lines": BESIDE * lines}
+        shares = {"neck": neck_right, "tokens": seen_right, "lines": lines_right}
         if not text:
             return losses, shares
         pages = [tokens] if batch.whole is None else [tokens, watched.see(normalised(batch.whole))]
         logits = watched.write(pages, batch.ids)
         asked = batch.labels != IGNORED
         logits, labels = logits[asked].float(), batch.labels[asked]
-        place, place_right = heads.places([watched.states[number] for number in sorted(watched.states)], batch)
+        count, count_right = heads.counts(watched.states[COUNTING], batch)
+        place, place_right = heads.places([watched.states[number] for number in POINTING], batch)
         looks = heads.looks(watched.attentions, batch)
-        losses |= {"text": cross_entropy(logits, labels), "places": BESIDE * place, "looks": BESIDE * looks}
+        losses |= {
+            "text": cross_entropy(logits, labels),
+            "counts": BESIDE * count,
+            "places": BESIDE * place,
+            "looks": BESIDE * looks,
+        }
         losses["balance"] = BALANCE * watched.imbalance()
-        shares |= {"text": (logits.detach().argmax(-1) == labels).float().mean(), "places": place_right}
+        shares |= {
+            "text": (logits.detach().argmax(-1) == labels).float().mean(),
+            "counts": count_right,
+            "places": place_right,
+        }
         return losses, shares
 
     def _set_rates(self, level: Level) -> None:
         progress = self.progress
-        rate = min(1.0, (progress.step + 1) / WARM_UP)
+        rate = min(1.0, (progress.step - self.first_step + 1) / WARM_UP)
         if level.text and not self.levels[progress.level - 1].text:
             rate = min(1.0, (progress.level_step + 1) / WARM_UP)
         if progress.level == len(self.levels) - 1:
@@ -204,6 +223,16 @@ class Training:
                 group["highest"] = rate  # of this version, not of the one that was stopped
         self.progress = Progress(**state["progress"])
 
+    def _start_from(self, published: Path) -> None:
+        """Begin the last level with a published model; its steps are counted on."""
+        weights = type(self.model).from_pretrained(published, dtype=torch.float32).state_dict()
+        self.model.load_state_dict(weights)
+        measured = published / "measured.json"
+        if measured.exists():
+            self.progress = Progress(**json.loads(measured.read_text(encoding="utf-8"))["training"])
+        self.progress.level, self.progress.level_step, self.progress.right = len(self.levels) - 1, 0, 0.0
+        self.first_step = self.progress.step
+
 
 def parts(model: Any) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Parameters of SAM, and all others: their gradients differ in size and are clipped apart."""
@@ -235,14 +264,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after so many minutes; the next run goes on from there")
     parser.add_argument("--processes", type=int, help="that train together; on a CPU one for each core")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--from", dest="start", type=Path, help="a published model to begin with, not random weights")
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     processes = given.processes or (1 if device.type == "cuda" else min(MOST_PROCESSES, os.cpu_count() or 1))
-    run_team(processes, given.folder, partial(_train, given.folder, given.seed, device, given.minutes))
+    run_team(processes, given.folder, partial(_train, given.folder, given.seed, device, given.minutes, given.start))
 
 
-def _train(folder: Path, seed: int, device: torch.device, minutes: float | None, team: Team) -> None:
-    training = Training(folder, seed, device, team=team)
+def _train(
+    folder: Path, seed: int, device: torch.device, minutes: float | None, start: Path | None, team: Team
+) -> None:
+    training = Training(folder, seed, device, team=team, start=start)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, training.stop)
     ended = training.run(minutes)

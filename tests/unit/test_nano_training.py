@@ -165,6 +165,8 @@ def test_labels_name_the_next_token_and_where_it_is() -> None:
     assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, 0, 0, 0]
     assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
     assert batch.in_patch[0].count_nonzero() == 2  # a newline is nothing to be seen
+    assert batch.in_order[0, 0, 0] == batch.in_order[0, 2, 15] == 0
+    assert (batch.in_order[0] != IGNORED).sum() == 2
     assert batch.in_patch[1, 0, 0].tolist() == [CHARACTERS.index(character) + 1 for character in "cdef"]
 
 
@@ -181,6 +183,7 @@ def test_vision_tokens_have_their_parts_of_lines_in_order() -> None:
     lines = {(row, column): batch.coordinates[0, row, column].tolist() for row, column in parts}
     known = {place: line for place, line in lines.items() if line != [IGNORED, IGNORED]}
     assert known == {(1, 0): [0, 0], (1, 1): [0, 6], (3, 0): [1, 0]}
+    assert batch.in_order[0, 1, :7].tolist() == [0, 2, 3, 5, 0, 1, IGNORED]
     start = len(prompts((1, 1))[0])
     found = batch.places[0, start - 1 : start - 1 + len(text)].tolist()
     assert [CHARACTERS[int(batch.in_token[0, row, column, index]) - 1] for row, column, index in found] == list(text)

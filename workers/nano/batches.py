@@ -52,6 +52,8 @@ class Batch:
     pixels: (n, 3, rows * side, columns * side). whole: (n, 3, side, side), the same pages small, where they have tiles.
     ids: (n, time), prompt, text, EOS and padding. labels: (n, time), the token that comes next, IGNORED in prompt and
     padding. in_patch: (n, rows of patches, columns of patches, IN_PATCH), the characters whose centre lies there.
+    in_order: (n, rows of patches, columns of patches), how many characters of the line its vision token has before the
+    first of these; IGNORED where there is none.
     in_token: (n, rows of patches, columns of vision tokens, IN_LINE), what a token has of the line that runs through a
     row of its patches, in order, spaces and the newline at its end among it. coordinates: (n, rows of patches, columns
     of vision tokens, 2), which line of the page that is and how many of its characters stand left of the token; IGNORED
@@ -65,6 +67,7 @@ class Batch:
     ids: Tensor
     labels: Tensor
     in_patch: Tensor
+    in_order: Tensor
     in_token: Tensor
     coordinates: Tensor
     places: Tensor
@@ -103,6 +106,7 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
     ids, labels = torch.full(shape, PAD_ID), torch.full(shape, IGNORED)
     height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
+    in_order = torch.full((len(pages), height, width), IGNORED)
     in_token = torch.zeros(len(pages), height, width // IN_TOKEN, IN_LINE, dtype=torch.long)
     coordinates = torch.full((*in_token.shape[:3], 2), IGNORED)
     places, counts = torch.full((*shape, 3), IGNORED), torch.full((*shape, 2), IGNORED)
@@ -114,8 +118,8 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
         ids[number, start : end + 1] = torch.tensor([*text, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
         patches = (page.centres // PATCH).clip(0, [width - 1, height - 1]).astype(numpy.int64)  # (characters, x and y)
-        _fill(in_patch[number], text, patches)
         own = _places(page.text, patches)
+        _fill(in_patch[number], in_order[number], text, patches, own)
         counted = _counts(page.text)
         places[number, start - 1 : end - 1] = torch.tensor(own)
         counts[number, start - 1 : end - 1] = torch.tensor(counted)
@@ -124,7 +128,7 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
         coordinates.fill_(IGNORED)
     whole = _stacked([_whole(page) for page in pages]) if tiled else None
     pixels = _stacked([page.image for page in pages])
-    return Batch(pixels, whole, ids, labels, in_patch, in_token, coordinates, places, counts)
+    return Batch(pixels, whole, ids, labels, in_patch, in_order, in_token, coordinates, places, counts)
 
 
 def _stacked(images: Sequence[NDArray[numpy.uint8]]) -> Tensor:
@@ -141,12 +145,16 @@ def normalised(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1).contiguous()
 
 
-def _fill(in_patch: Tensor, text: Sequence[int], patches: Any) -> None:
+def _fill(
+    in_patch: Tensor, in_order: Tensor, text: Sequence[int], patches: Any, places: Sequence[tuple[int, int, int]]
+) -> None:
     """Label patches with the characters in them; spaces and newlines are nothing to be seen."""
     taken: dict[tuple[int, int], int] = {}
-    for token, (column, row) in zip(text, patches.tolist(), strict=True):
+    for token, (column, row), (_, _, index) in zip(text, patches.tolist(), places, strict=True):
         slot = taken.get((row, column), 0)
         if token - FIRST_CHARACTER not in UNSEEN and slot < IN_PATCH:
+            if slot == 0:
+                in_order[row, column] = index
             in_patch[row, column, slot] = token - FIRST_CHARACTER + 1
             taken[row, column] = slot + 1
 

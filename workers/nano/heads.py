@@ -20,6 +20,7 @@ from workers.nano.batches import BEFORE, IGNORED, IN_LINE, IN_PATCH, IN_TOKEN, L
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
 PLACES = (3 * PATCHES, 3 * TOKENS, IN_LINE)  # rows of patches and columns of tokens of a page in tiles, characters
+POOLED = 2  # characters of a patch that are asked for where patches became tokens
 COUNTS = LINES, BEFORE
 COUNTING = 0  # the layer after which the line of the next character is asked, and its place in that line
 POINTING = (1, 2)  # layers after which the place of the next character on the page is asked
@@ -34,6 +35,8 @@ class Heads(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
+        self.order = nn.Linear(SAM["output_channels"], IN_LINE)
+        self.pooled = nn.Linear(SAM["downsample_channels"][-1], IN_TOKEN * IN_TOKEN * POOLED * CLASSES)
         self.token = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_LINE * CLASSES)
         self.coordinates = nn.Linear(TEXT["hidden_size"], IN_TOKEN * sum(COUNTS))
         self.count = nn.Linear(TEXT["hidden_size"], sum(COUNTS))
@@ -46,6 +49,19 @@ class Heads(nn.Module):
     def at_neck(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and share of characters found; states (n, rows, columns, channels) of the pages' patches."""
         return self._characters(self.neck(states).unflatten(-1, (IN_PATCH, CLASSES)), batch.in_patch)
+
+    def in_order(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss and share of patches that know how many characters stand before theirs; states as above."""
+        return _parted(self.order(states), batch.in_order[..., None], (IN_LINE,))
+
+    def in_pooled(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss and share of patches' characters found where 16 of them became one, (n, rows, columns, channels).
+
+        What is lost here, before anything has looked at the whole page, is lost to the vision tokens.
+        """
+        logits = self.pooled(states).unflatten(-1, (IN_TOKEN, IN_TOKEN, POOLED, CLASSES))
+        labels = batch.in_patch[..., :POOLED].unflatten(2, (-1, IN_TOKEN)).unflatten(1, (-1, IN_TOKEN)).transpose(2, 3)
+        return self._characters(logits, labels)
 
     def in_tokens(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of vision tokens, (n, rows, columns, hidden), which should know their parts of lines in order."""
@@ -128,13 +144,14 @@ class Watched:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.seen = self.neck = torch.empty(0)
+        self.seen = self.merged = self.neck = self.pooled = torch.empty(0)
         self.states: dict[int, Tensor] = {}
         self.attentions: dict[int, Tensor] = {}
         self.routed: dict[int, Tensor] = {}
         text = model.model.language_model
         text.config._attn_implementation = "eager"  # the one that gives its weights; on a CPU it is the faster one too
         model.model.vision_tower.sam_encoder.neck.register_forward_hook(self._neck)
+        model.model.vision_tower.sam_encoder.proj.register_forward_hook(self._pooled)
         for number in (COUNTING, *POINTING):
             text.layers[number].register_forward_hook(
                 lambda _m, _i, out, number=number: self.states.update({number: out})
@@ -153,6 +170,9 @@ class Watched:
     def _neck(self, _module: nn.Module, _given: Any, states: Tensor) -> None:
         self.seen = states
 
+    def _pooled(self, _module: nn.Module, _given: Any, states: Tensor) -> None:
+        self.merged = states
+
     def imbalance(self) -> Tensor:
         """1 when all experts are used alike, up to their number; source: Switch Transformer, section 2.2."""
         found = []
@@ -163,7 +183,8 @@ class Watched:
         return torch.stack(found).mean()
 
     def see(self, pixels: Tensor) -> Tensor:
-        """The vision tokens of pages, (n, rows, columns, hidden); `neck` has SAM's states in the same order.
+        """The vision tokens of pages, (n, rows, columns, hidden); `neck` and `pooled` have SAM's states in the same
+        order, of its patches and of what becomes of 16 of them.
 
         pixels: (n, 3, height, width) in [-1, 1], multiples of the side of a view, which is what they are cut into.
         """
@@ -173,6 +194,7 @@ class Watched:
         inner = self.model.model
         tokens = inner.multi_modal_projector(inner.vision_tower(tiles).last_hidden_state)
         self.neck = _joined(self.seen.permute(0, 2, 3, 1), rows, columns)
+        self.pooled = _joined(self.merged.permute(0, 2, 3, 1), rows, columns)
         return _joined(tokens.unflatten(1, (TOKENS, TOKENS)), rows, columns)
 
     def write(self, pages: list[Tensor], ids: Tensor) -> Tensor:

@@ -151,9 +151,12 @@ class Training:
         tokens = watched.see(normalised(batch.pixels))
         neck, neck_right = heads.at_neck(watched.neck, batch)
         seen, seen_right = heads.in_tokens(tokens, batch)
+        pooled, pooled_right = heads.in_pooled(watched.pooled, batch)
+        order, order_right = heads.in_order(watched.neck, batch)
         lines, lines_right = heads.lines(tokens, batch)
-        losses = {"neck": neck, "tokens": seen, "lines": BESIDE * lines}
-        shares = {"neck": neck_right, "tokens": seen_right, "lines": lines_right}
+        losses = {"neck": neck, "pooled": pooled, "tokens": seen, "order": BESIDE * order, "lines": BESIDE * lines}
+        shares = {"neck": neck_right, "pooled": pooled_right, "tokens": seen_right}
+        shares |= {"order": order_right, "lines": lines_right}
         if not text:
             return losses, shares
         pages = [tokens] if batch.whole is None else [tokens, watched.see(normalised(batch.whole))]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,6 +19,7 @@ import torch
 from PIL import Image
 
 from ocr_tasks.contract import Mode, Prompt
+from tests.stack import until
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.pixels import views_of
@@ -37,6 +41,7 @@ from workers.nano.team import Team, run_team
 from workers.nano.texts import Writer, words
 from workers.nano.training import Progress, Training, optimisers
 
+DEADLINE = 120  # seconds
 INK = 60  # difference from the paper that is ink
 
 
@@ -339,6 +344,25 @@ def test_a_team_learns_from_the_average_of_its_shares(tmp_path: Path) -> None:
         assert none is None
         assert numbers == [1.0]
     assert not (tmp_path / "meeting").exists()
+
+
+def until_told(folder: Path, team: Team) -> None:
+    """What each process of a team does in the test below."""
+    told = Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    (folder / f"{team.rank}.ready").touch()
+    assert told.wait(DEADLINE)
+    (folder / f"{team.rank}.told").touch()
+
+
+def test_a_team_is_ended_through_the_process_that_began_it(tmp_path: Path) -> None:
+    began = get_context("spawn").Process(target=run_team, args=(2, tmp_path, partial(until_told, tmp_path)))
+    began.start()
+    until(lambda: len(list(tmp_path.glob("*.ready"))) == 2, DEADLINE, "the team")
+    began.terminate()
+    began.join(DEADLINE)
+    assert began.exitcode == 0
+    assert len(list(tmp_path.glob("*.told"))) == 2
 
 
 def test_each_parameter_belongs_to_one_optimiser() -> None:

@@ -20,7 +20,6 @@ from workers.nano.batches import BEFORE, IGNORED, IN_LINE, IN_PATCH, IN_TOKEN, L
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
 PLACES = (3 * PATCHES, 3 * TOKENS, IN_LINE)  # rows of patches and columns of tokens of a page in tiles, characters
-POOLED = 2  # characters of a patch that are asked for where patches became tokens
 COUNTS = LINES, BEFORE
 COUNTING = 0  # the layer after which the line of the next character is asked, and its place in that line
 POINTING = (1, 2)  # layers after which the place of the next character on the page is asked
@@ -36,7 +35,7 @@ class Heads(nn.Module):
         super().__init__()
         self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
         self.order = nn.Linear(SAM["output_channels"], IN_LINE)
-        self.pooled = nn.Linear(SAM["downsample_channels"][-1], IN_TOKEN * IN_TOKEN * POOLED * CLASSES)
+        self.pooled = nn.Linear(SAM["downsample_channels"][-1], IN_TOKEN * IN_LINE * CLASSES)
         self.token = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_LINE * CLASSES)
         self.coordinates = nn.Linear(TEXT["hidden_size"], IN_TOKEN * sum(COUNTS))
         self.count = nn.Linear(TEXT["hidden_size"], sum(COUNTS))
@@ -55,18 +54,16 @@ class Heads(nn.Module):
         return _parted(self.order(states), batch.in_order[..., None], (IN_LINE,))
 
     def in_pooled(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss and share of patches' characters found where 16 of them became one, (n, rows, columns, channels).
+        """The same of what 16 patches became, (n, rows, columns, channels), which should know their parts in order.
 
-        What is lost here, before anything has looked at the whole page, is lost to the vision tokens.
+        All of it is linear from the neck on: so SAM's layers learn to put a character where its place in the line is,
+        once for all patches, and the few layers that follow need not.
         """
-        logits = self.pooled(states).unflatten(-1, (IN_TOKEN, IN_TOKEN, POOLED, CLASSES))
-        labels = batch.in_patch[..., :POOLED].unflatten(2, (-1, IN_TOKEN)).unflatten(1, (-1, IN_TOKEN)).transpose(2, 3)
-        return self._characters(logits, labels)
+        return self._ordered(self.pooled(states), batch)
 
     def in_tokens(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same of vision tokens, (n, rows, columns, hidden), which should know their parts of lines in order."""
-        logits = self.token(tokens).unflatten(-1, (IN_TOKEN, IN_LINE, CLASSES))
-        return self._characters(logits, batch.in_token.unflatten(1, (-1, IN_TOKEN)).transpose(2, 3))
+        """The same of vision tokens, (n, rows, columns, hidden)."""
+        return self._ordered(self.token(tokens), batch)
 
     def lines(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of the lines in vision tokens: which of the page, and how far into it."""
@@ -77,6 +74,10 @@ class Heads(nn.Module):
     def counts(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of the next characters; states (n, time, hidden) of the layer COUNTING."""
         return _parted(self.count(states), batch.counts, COUNTS)
+
+    def _ordered(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = logits.unflatten(-1, (IN_TOKEN, IN_LINE, CLASSES))
+        return self._characters(logits, batch.in_token.unflatten(1, (-1, IN_TOKEN)).transpose(2, 3))
 
     def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, labels = logits.flatten(0, -2).float(), labels.flatten()

@@ -6,9 +6,11 @@ small operation, theirs once a step.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
@@ -54,7 +56,7 @@ class Team:
 def run_team(size: int, folder: Path, work: Callable[[Team], None]) -> None:
     """Do work in so many processes at once, this one if it is one; raises when any of them fails.
 
-    folder: where they find each other.
+    folder: where they find each other. SIGINT and SIGTERM are handed on to all of them.
     """
     if size == 1:
         work(Team())
@@ -63,7 +65,11 @@ def run_team(size: int, folder: Path, work: Callable[[Team], None]) -> None:
     meeting = folder / "meeting"
     meeting.unlink(missing_ok=True)  # of a team that was killed
     try:
-        spawn(_member, (size, meeting, work), nprocs=size)
+        members: Any = spawn(_member, (size, meeting, work), nprocs=size, join=False)
+        for number in (signal.SIGINT, signal.SIGTERM):  # whoever ends the team asks this process
+            signal.signal(number, lambda _number, _frame: [member.terminate() for member in members.processes])
+        while not members.join():
+            pass
     finally:
         meeting.unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ TOKENS = frozenset({Operation.ENCODE, Operation.DECODE})
 
 
 def offers_nano(settings: Settings) -> bool:
-    """Whether nano is to serve vision tokens: OCR_TOKEN_ENGINE is not set, OCR_ENGINE has none, and nano can run here.
+    """Whether nano is to serve vision tokens: OCR_TOKEN_ENGINE is not set, OCR_ENGINE has none, and nano can be shown.
 
     Set to nothing, OCR_TOKEN_ENGINE keeps it away.
     """

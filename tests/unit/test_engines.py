@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_what_nano_lacks_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(nano, "has_weights", lambda: False)
     assert "make train-nano" in (nano.missing() or "")
     monkeypatch.setattr(nano, "has_weights", lambda: True)
+    monkeypatch.setattr(nano, "measured_error", lambda: 0.01)
     assert nano.missing() is None
     monkeypatch.setattr(nano, "find_spec", lambda name: None)
     assert "lightdom-ocr[gpu]" in (nano.missing() or "")
@@ -89,6 +91,15 @@ def test_nano_cannot_run_without_its_weights(monkeypatch: pytest.MonkeyPatch, tm
     assert not nano.can_run()
     (tmp_path / "model.safetensors").touch()
     assert nano.can_run()
+
+
+def test_nano_is_not_shown_to_others_while_it_reads_badly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nano, "FOLDER", tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    for error, shown in ((0.02, True), (0.31, False)):
+        (tmp_path / "measured.json").write_text(json.dumps({"gate": [{"error": error}, {"error": 0.9}]}))
+        assert nano.can_run() == shown
+    assert "31%" in (nano.missing() or "")
 
 
 # -- a demonstration says so ---------------------------------------------

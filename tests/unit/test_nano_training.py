@@ -386,11 +386,20 @@ def test_the_card_says_what_was_measured(tmp_path: Path) -> None:
     write_card(tmp_path, gated, curved, Progress(step=1234, pages=5678, characters=9_000_000, seconds=7200))
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "{" not in card
+    assert "It meets its goals." in card
     assert "| 6 | trained on | 500 | 1.23 % | 2 % | 50 % |" in card
     assert "| 10.0 | 10.00 % | 10.00 % | 10.00 % | 10.00 % |" in card
     assert "1,234 steps" in card
     assert "2.0" in card
     ElementTree.fromstring((tmp_path / "curve.svg").read_text(encoding="utf-8"))
+
+
+def test_the_card_says_so_when_a_goal_is_missed(tmp_path: Path) -> None:
+    gated = [Measured(asked, "trained on", None, 500, asked, error, 0.1) for asked, error in ((6, 0.019), (10, 0.21))]
+    curved = [Measured(1, "trained on", dtype, 100, 1, 0.3, 0.1) for dtype in DTYPES]
+    write_card(tmp_path, gated, curved, Progress())
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "**It misses its goals**: 21 % at 10 characters a vision token are wrong." in card
 
 
 DTYPES: tuple[Any, ...] = (None, "bf16", "int8", "int4")

@@ -40,8 +40,8 @@ LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
     Level("to see", TO_SEE, 0.55, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
-    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 12_000, text=0.5),
+    Level("pages and tiles", PAGES, 2.0, 2_200, text=0.5),
 )
 """All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
-FALLS = 0.4
+FALLS = 0.35
 """The part of the last level in which the learning rate falls."""

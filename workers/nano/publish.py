@@ -64,12 +64,25 @@ def write_card(into: Path, gated: Sequence[Measured], curved: Sequence[Measured]
         "trained_pages": f"{progress.pages:,}",
         "trained_characters": f"{progress.characters / 1e6:.1f} million",
         "hours": f"{progress.seconds / 3600:.1f}",
+        "verdict": _verdict(gated),
         "gate": "\n".join(map(_gate_row, gated)),
         "curve": "\n".join(_curve_rows(curved)),
     }
     for name, value in filled.items():
         card = card.replace(f"{{{name}}}", value)
     (into / "README.md").write_text(card, encoding="utf-8")
+
+
+def _verdict(gated: Sequence[Measured]) -> str:
+    """Whether the model meets its goals, in fonts trained on."""
+    missed = [one for one in gated if one.fonts == "trained on" and one.error > GATE[round(one.asked)]]
+    if not missed:
+        return "It meets its goals."
+    errors = " and ".join(f"{100 * one.error:.0f} % at {one.asked:g} characters a vision token" for one in missed)
+    return (
+        f"**It misses its goals**: {errors} are wrong. Its training is not at its end, and goes on with\n"
+        "`python -m workers.nano.training FOLDER --from workers/nano/checkpoint`."
+    )
 
 
 def _gate_row(one: Measured) -> str:

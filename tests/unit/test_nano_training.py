@@ -163,41 +163,46 @@ def test_labels_name_the_next_token_and_where_it_is() -> None:
     assert batch.labels[0, start - 1 : start + 3].tolist() == [*ids_of("a\nb"), EOS_ID]
     assert (batch.labels[0, : start - 1] == IGNORED).all()
     assert (batch.labels[0, start + 3 :] == IGNORED).all()
-    assert batch.places[0, start - 1 : start + 2].tolist() == [[0, 0, 0], [0, 0, 1], [2, 3, 0]]
+    assert batch.places[0, start - 1 : start + 2].tolist() == [[0, 0, 0], [0, 0, 1], [2, 15, 0]]
     assert (batch.places[0, start + 2 :] == IGNORED).all()
     assert batch.counts[0, start - 1 : start + 2].tolist() == [[0, 0], [0, 1], [1, 0]]
     assert batch.characters == 4 + 6
-    assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, 0, 0, 0]
+    assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, CHARACTERS.index("\n") + 1, 0, 0]
     assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
-    assert batch.in_patch[0].count_nonzero() == 2  # a newline is nothing to be seen
+    assert batch.in_patch[0].count_nonzero() == 3
     assert batch.in_order[0, 0, 0] == batch.in_order[0, 2, 15] == 0
     assert (batch.in_order[0] != IGNORED).sum() == 2
-    assert batch.in_patch[1, 0, 0].tolist() == [CHARACTERS.index(character) + 1 for character in "cdef"]
+    assert batch.in_patch[1, 0, 0].tolist() == [CHARACTERS.index(character) + 1 for character in "cd e"]
 
 
-def test_vision_tokens_have_their_parts_of_lines_in_order() -> None:
+def test_patches_have_their_characters_and_where_these_stand_in_the_text() -> None:
     text = "wide one\nx"
     page = page_of(text, [*((12 * number, 20) for number in range(8)), (100, 20), (10, 60)])
     batch = batch_of([page], prompts((1, 1))[0])
+    places = [(row, column) for row in range(16) for column in range(16)]
     parts = {
-        (row, column): "".join(CHARACTERS[label - 1] for label in batch.in_token[0, row, column].tolist() if label)
-        for row in range(16)
-        for column in range(4)
+        place: "".join(CHARACTERS[label - 1] for label in batch.in_patch[0][place].tolist() if label)
+        for place in places
     }
-    assert {place: part for place, part in parts.items() if part} == {(1, 0): "wide o", (1, 1): "ne\n", (3, 0): "x"}
-    lines = {(row, column): batch.coordinates[0, row, column].tolist() for row, column in parts}
-    known = {place: line for place, line in lines.items() if line != [IGNORED, IGNORED]}
-    assert known == {(1, 0): [0, 0], (1, 1): [0, 6], (3, 0): [1, 0]}
-    assert batch.in_order[0, 1, :7].tolist() == [0, 2, 3, 5, 0, 1, IGNORED]
+    assert {place: part for place, part in parts.items() if part} == {
+        **{(1, column): part for column, part in enumerate(("wi", "d", "e", " o", "n", "e\n"))},
+        (3, 0): "x",
+    }
+    lines = {place: batch.coordinates[0][place].tolist() for place in places}
+    assert {place: line for place, line in lines.items() if line != [IGNORED, IGNORED]} == {
+        **{(1, column): [0, before] for column, before in enumerate((0, 2, 3, 4, 6, 7))},
+        (3, 0): [1, 0],
+    }
+    assert batch.in_order[0, 1, :7].tolist() == [0, 2, 3, 4, 0, 1, IGNORED]
     start = len(prompts((1, 1))[0])
     found = batch.places[0, start - 1 : start - 1 + len(text)].tolist()
-    assert [CHARACTERS[int(batch.in_token[0, row, column, index]) - 1] for row, column, index in found] == list(text)
+    assert [CHARACTERS[int(batch.in_patch[0, row, column, index]) - 1] for row, column, index in found] == list(text)
 
 
 def test_which_line_of_the_page_it_is_cannot_be_seen_in_a_tile() -> None:
     batch = batch_of([page_of("ab", [(8, 8), (300, 8)], (512, 256))], prompts((2, 1))[0])
     assert (batch.coordinates == IGNORED).all()
-    assert batch.in_token.count_nonzero() == 2
+    assert batch.in_patch.count_nonzero() == 2
 
 
 def test_batches_repeat_with_their_seed_and_show_pages_again() -> None:
@@ -240,22 +245,23 @@ def load_again(checkpoint: Checkpoint) -> Any:
     return model
 
 
-def test_heads_are_asked_for_their_own_part_of_a_token() -> None:
-    """The head of a character's index, in the layer of its half of the token; the others may look at nothing."""
+def test_heads_are_asked_for_their_own_patch_of_a_token() -> None:
+    """The head of a character's patch, in the layer of its half of the token; the others may look at nothing."""
     batch = batch_of([page_of("ab", [(8, 8), (250, 40)])], prompts((1, 1))[0])
     start, time = len(prompts((1, 1))[0]), batch.ids.shape[1]
     nothing = torch.zeros(1, 8, time, time)
     nothing[..., 0] = 1  # BOS
 
-    def looking(at: int, token: int) -> torch.Tensor:
+    def looking(at: int, token: int, head: int) -> torch.Tensor:
         attention = nothing.clone()
-        attention[0, 0, at] = 0
-        attention[0, 0, at, token] = 1
+        attention[0, head, at] = 0
+        attention[0, head, at, token] = 1
         return attention
 
-    upper, lower = looking(start - 1, 1), looking(start, 4)  # `a` is in the first token, `b` in the fourth
-    found = looking(start, 1)
-    found[0, 0, start + 1] = lower[0, 0, start]
+    # `a` is in the first patch of the first token, `b` in the last of the first row of the lower half of the fourth.
+    upper, lower = looking(start - 1, 1, 0), looking(start, 4, 3)
+    found = looking(start, 1, 0)
+    found[0, 3, start + 1] = lower[0, 3, start]
     attentions = {1: found, 2: upper, 3: lower}
     assert Heads().looks(attentions, batch) == pytest.approx(0, abs=1e-6)
     assert Heads().looks(attentions | {2: lower, 3: upper}, batch) > 3
@@ -305,6 +311,9 @@ def test_a_training_begins_with_a_published_model(tmp_path: Path, monkeypatch: p
         assert weight.dtype == model.state_dict()[name].dtype
     assert training.run()
     assert training.progress.step == 70 + TINY_LEVELS[-1].most
+    (published / "measured.json").write_text(json.dumps({"training": asdict(Progress(step=5, level=1, level_step=2))}))
+    half_way = Training(tmp_path / "other", 0, torch.device("cpu"), TINY_LEVELS, start=published)
+    assert half_way.progress == Progress(step=5, level=1, level_step=2)
     again = Training(tmp_path / "run", 0, torch.device("cpu"), TINY_LEVELS, start=published)
     assert again.progress == training.progress  # a checkpoint comes first
 

@@ -21,7 +21,6 @@ from workers.nano.alphabet import (
     BOS_ID,
     CHARACTERS,
     EOS_ID,
-    FIRST_CHARACTER,
     IMAGE_ID,
     PAD_ID,
     ids_of,
@@ -36,7 +35,7 @@ from workers.nano.team import Team
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
 PATCH = SIDE // PATCHES  # pixels
 IN_TOKEN = PATCHES // TOKENS  # patches along the side of a vision token
-IN_LINE = 12  # characters of one line in one token that have a label
+IN_ROW = 16  # characters of one line in one token, at most
 LINES, BEFORE = 28, 64  # of a page; characters of a line
 IGNORED = -100
 ALONE = Team()
@@ -51,15 +50,13 @@ class Batch:
 
     pixels: (n, 3, rows * side, columns * side). whole: (n, 3, side, side), the same pages small, where they have tiles.
     ids: (n, time), prompt, text, EOS and padding. labels: (n, time), the token that comes next, IGNORED in prompt and
-    padding. in_patch: (n, rows of patches, columns of patches, IN_PATCH), the characters whose centre lies there.
-    in_order: (n, rows of patches, columns of patches), how many characters of the line its vision token has before the
-    first of these; IGNORED where there is none.
-    in_token: (n, rows of patches, columns of vision tokens, IN_LINE), what a token has of the line that runs through a
-    row of its patches, in order, spaces and the newline at its end among it. coordinates: (n, rows of patches, columns
-    of vision tokens, 2), which line of the page that is and how many of its characters stand left of the token; IGNORED
-    where there is none, and in tiles, from which that cannot be seen. places: (n, time, 3), where the next character is
-    there: row of patches, column of tokens, how many of its line come before it in its token; IGNORED where there is
-    none. counts: (n, time, 2), the line and the place in it of the next character.
+    padding. in_patch: (n, rows of patches, columns of patches, IN_PATCH), the characters whose centre lies there, in
+    order, spaces and newlines among them. in_order: (n, rows of patches, columns of patches), how many characters of
+    the line its vision token has before the first of these; IGNORED where there is none. coordinates: (n, rows of
+    patches, columns of patches, 2), which line of the page that is and how many of its characters stand before; IGNORED
+    where there is none, and in tiles, from which that cannot be seen. places: (n, time, 3), where the next character
+    is: row and column of its patch, and how many stand before it there; IGNORED where there is none. counts: (n, time,
+    2), the line and the place in it of the next character.
     """
 
     pixels: Tensor
@@ -68,7 +65,6 @@ class Batch:
     labels: Tensor
     in_patch: Tensor
     in_order: Tensor
-    in_token: Tensor
     coordinates: Tensor
     places: Tensor
     counts: Tensor
@@ -107,8 +103,7 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
     height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
     in_order = torch.full((len(pages), height, width), IGNORED)
-    in_token = torch.zeros(len(pages), height, width // IN_TOKEN, IN_LINE, dtype=torch.long)
-    coordinates = torch.full((*in_token.shape[:3], 2), IGNORED)
+    coordinates = torch.full((*in_order.shape, 2), IGNORED)
     places, counts = torch.full((*shape, 3), IGNORED), torch.full((*shape, 2), IGNORED)
     tiled = (width, height) != (PATCHES, PATCHES)
     for number, page in enumerate(pages):
@@ -118,17 +113,15 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
         ids[number, start : end + 1] = torch.tensor([*text, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
         patches = (page.centres // PATCH).clip(0, [width - 1, height - 1]).astype(numpy.int64)  # (characters, x and y)
-        own = _places(page.text, patches)
-        _fill(in_patch[number], in_order[number], text, patches, own)
-        counted = _counts(page.text)
+        own, counted = _places(page.text, patches), _counts(page.text)
         places[number, start - 1 : end - 1] = torch.tensor(own)
         counts[number, start - 1 : end - 1] = torch.tensor(counted)
-        _write(in_token[number], coordinates[number], page.text, own, counted)
+        _write(in_patch[number], in_order[number], coordinates[number], page.text, own, counted)
     if tiled:
         coordinates.fill_(IGNORED)
     whole = _stacked([_whole(page) for page in pages]) if tiled else None
     pixels = _stacked([page.image for page in pages])
-    return Batch(pixels, whole, ids, labels, in_patch, in_order, in_token, coordinates, places, counts)
+    return Batch(pixels, whole, ids, labels, in_patch, in_order, coordinates, places, counts)
 
 
 def _stacked(images: Sequence[NDArray[numpy.uint8]]) -> Tensor:
@@ -145,34 +138,17 @@ def normalised(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1).contiguous()
 
 
-def _fill(
-    in_patch: Tensor, in_order: Tensor, text: Sequence[int], patches: Any, places: Sequence[tuple[int, int, int]]
-) -> None:
-    """Label patches with the characters in them; spaces and newlines are nothing to be seen."""
-    taken: dict[tuple[int, int], int] = {}
-    for token, (column, row), (_, _, index) in zip(text, patches.tolist(), places, strict=True):
-        slot = taken.get((row, column), 0)
-        if token - FIRST_CHARACTER not in UNSEEN and slot < IN_PATCH:
-            if slot == 0:
-                in_order[row, column] = index
-            in_patch[row, column, slot] = token - FIRST_CHARACTER + 1
-            taken[row, column] = slot + 1
-
-
 def _places(text: str, patches: Any) -> list[tuple[int, int, int]]:
-    """The row of patches, the column of tokens, and the index of each character in its line's part of its token.
+    """The row and the column of each character's patch, and how many stand before it there.
 
     A newline follows the last character of its line.
     """
     places: list[tuple[int, int, int]] = []
-    counts: dict[int, int] = {}
-    for character, (column, row) in zip(text, patches.tolist(), strict=True):
-        ends = character == "\n" and bool(counts)
-        row, token = places[-1][:2] if ends else (row, column // IN_TOKEN)
-        places.append((row, token, min(counts.get(token, 0), IN_LINE - 1)))
-        counts[token] = counts.get(token, 0) + 1
-        if ends:
-            counts = {}
+    taken: dict[tuple[int, int], int] = {}
+    for at, (column, row) in enumerate(patches.tolist()):
+        patch = places[-1][:2] if text[at] == "\n" and places else (row, column)
+        taken[patch] = taken.get(patch, -1) + 1
+        places.append((*patch, min(taken[patch], IN_PATCH - 1)))
     return places
 
 
@@ -183,23 +159,22 @@ def _counts(text: str) -> list[tuple[int, int]]:
 
 
 def _write(
-    in_token: Tensor,
+    in_patch: Tensor,
+    in_order: Tensor,
     coordinates: Tensor,
     text: str,
     places: Sequence[tuple[int, int, int]],
     counts: Sequence[tuple[int, int]],
 ) -> None:
-    """Label tokens with what they have of each line; where two lines share a row of patches, with the first."""
-    line_of: dict[tuple[int, int], int] = {}
-    for character, (row, token, index), (line, before) in zip(text, places, counts, strict=True):
-        if (row, token) not in line_of:
-            line_of[row, token] = line
-            coordinates[row, token, 0], coordinates[row, token, 1] = line, before
-        if line_of[row, token] == line and not in_token[row, token, index]:
-            in_token[row, token, index] = CHARACTERS.index(character) + 1
-
-
-UNSEEN = frozenset(number - FIRST_CHARACTER for number in ids_of("\n "))
+    """Label patches with their characters and where the first of them stands in the text."""
+    first: dict[tuple[int, int, int], int] = {}  # of a line in a row of patches of a token
+    for character, (row, column, index), (line, before) in zip(text, places, counts, strict=True):
+        start = first.setdefault((line, row, column // IN_TOKEN), before)
+        if not in_patch[row, column, index]:
+            in_patch[row, column, index] = CHARACTERS.index(character) + 1
+        if index == 0:
+            coordinates[row, column, 0], coordinates[row, column, 1] = line, before
+            in_order[row, column] = min(before - start, IN_ROW - 1)
 
 
 class Batches(IterableDataset[Batch]):

@@ -34,14 +34,15 @@ WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
 PAGES = (0.5, LINES2, 48), (0.7, SPARSE, 40), (5, USUAL, 32), (0.7, DENSE, 24), (0.1, OVERFULL, 16)
-IN_TILES = (0.15, WIDE, 12), (0.15, TALL, 12), (0.03, SQUARE, 6)
+IN_TILES = (0.4, WIDE, 12), (0.4, TALL, 12), (0.1, SQUARE, 6)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
     Level("to see", TO_SEE, 0.55, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
-    Level("pages and tiles", PAGES, 2.0, 2_200, text=0.5),
+    Level("pages", PAGES, 2.0, 12_000, text=0.5),
+    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 5_000),
 )
 """All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
-FALLS = 0.35
+FALLS = 0.5
 """The part of the last level in which the learning rate falls."""

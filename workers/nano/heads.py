@@ -15,12 +15,13 @@ from torch.nn.functional import cross_entropy
 
 from workers.nano.alphabet import CHARACTERS
 from workers.nano.architecture import LAYERS, PATCHES, SAM, SIDE, TEXT, TOKENS
-from workers.nano.batches import BEFORE, IGNORED, IN_LINE, IN_PATCH, IN_TOKEN, LINES, Batch
+from workers.nano.batches import BEFORE, IGNORED, IN_PATCH, IN_ROW, IN_TOKEN, LINES, Batch
 
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
-PLACES = (3 * PATCHES, 3 * TOKENS, IN_LINE)  # rows of patches and columns of tokens of a page in tiles, characters
+PLACES = (3 * PATCHES, 3 * PATCHES, IN_PATCH)  # rows and columns of patches of a page in tiles, characters
 COUNTS = LINES, BEFORE
+IN_ALL = 3  # characters of a patch that are asked for where patches became a token
 COUNTING = 0  # the layer after which the line of the next character is asked, and its place in that line
 POINTING = (1, 2)  # layers after which the place of the next character on the page is asked
 FINDING, READING = (1,), (2, 3)  # layers whose heads should look at characters
@@ -34,10 +35,10 @@ class Heads(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
-        self.order = nn.Linear(SAM["output_channels"], IN_LINE)
-        self.pooled = nn.Linear(SAM["downsample_channels"][-1], IN_TOKEN * IN_LINE * CLASSES)
-        self.token = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_LINE * CLASSES)
-        self.coordinates = nn.Linear(TEXT["hidden_size"], IN_TOKEN * sum(COUNTS))
+        self.order = nn.Linear(SAM["output_channels"], IN_ROW)
+        self.pooled = nn.Linear(SAM["downsample_channels"][-1], IN_TOKEN * IN_TOKEN * IN_ALL * CLASSES)
+        self.token = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_TOKEN * IN_ALL * CLASSES)
+        self.coordinates = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_TOKEN * sum(COUNTS))
         self.count = nn.Linear(TEXT["hidden_size"], sum(COUNTS))
         self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], sum(PLACES)) for _ in POINTING)
         weights = torch.ones(CLASSES)
@@ -51,33 +52,23 @@ class Heads(nn.Module):
 
     def in_order(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and share of patches that know how many characters stand before theirs; states as above."""
-        return _parted(self.order(states), batch.in_order[..., None], (IN_LINE,))
+        return _parted(self.order(states), batch.in_order[..., None], (IN_ROW,))
 
     def in_pooled(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same of what 16 patches became, (n, rows, columns, channels), which should know their parts in order.
-
-        All of it is linear from the neck on: so SAM's layers learn to put a character where its place in the line is,
-        once for all patches, and the few layers that follow need not.
-        """
-        return self._ordered(self.pooled(states), batch)
+        """The same of what 16 patches became, (n, rows, columns, channels): what is lost there no layer finds again."""
+        return self._characters(*_of_patches(self.pooled(states), batch.in_patch[..., :IN_ALL], (IN_ALL, CLASSES)))
 
     def in_tokens(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of vision tokens, (n, rows, columns, hidden)."""
-        return self._ordered(self.token(tokens), batch)
+        return self._characters(*_of_patches(self.token(tokens), batch.in_patch[..., :IN_ALL], (IN_ALL, CLASSES)))
 
     def lines(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same of the lines in vision tokens: which of the page, and how far into it."""
-        logits = self.coordinates(tokens).unflatten(-1, (IN_TOKEN, sum(COUNTS)))
-        labels = batch.coordinates.unflatten(1, (-1, IN_TOKEN)).transpose(2, 3)
-        return _parted(logits, labels, COUNTS)
+        """The same of the lines in the patches of vision tokens: which of the page, and how far into it."""
+        return _parted(*_of_patches(self.coordinates(tokens), batch.coordinates, (sum(COUNTS),)), COUNTS)
 
     def counts(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of the next characters; states (n, time, hidden) of the layer COUNTING."""
         return _parted(self.count(states), batch.counts, COUNTS)
-
-    def _ordered(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        logits = logits.unflatten(-1, (IN_TOKEN, IN_LINE, CLASSES))
-        return self._characters(logits, batch.in_token.unflatten(1, (-1, IN_TOKEN)).transpose(2, 3))
 
     def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, labels = logits.flatten(0, -2).float(), labels.flatten()
@@ -97,14 +88,20 @@ class Heads(nn.Module):
         where the next one is follows from where that is, far better than from how many there were.
 
         A vision token holds some ten characters, and a head that looks at it brings along only a part of that. So each
-        head has its own part of every token: its first, second, ... character of a line; and of the layers READING, one
-        has the lines in the upper half of tokens and one those in the lower. The head in whose part the next character
-        is should look at its token, and those far from it should look at nothing, at BOS.
+        head has its own patch of every token: of the layers READING, one has those in the upper half of tokens and one
+        those in the lower. The head in whose patch the next character is should look at its token, and those far from
+        it should look at nothing, at BOS.
         """
         last = batch.places.roll(1, dims=1)
         missed = [_looks(attentions[layer], batch.places, batch, half) for half, layer in enumerate(READING)]
         missed += [_looks(attentions[layer], last, batch) for layer in FINDING]
         return torch.stack(missed).mean()
+
+
+def _of_patches(logits: Tensor, labels: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Logits of tokens (n, rows, columns, ...) and labels of patches, both as (n, rows, columns, 4, 4, ...)."""
+    labels = labels.unflatten(2, (-1, IN_TOKEN)).unflatten(1, (-1, IN_TOKEN)).transpose(2, 3)
+    return logits.unflatten(-1, (IN_TOKEN, IN_TOKEN, *shape)), labels
 
 
 def _parted(logits: Tensor, labels: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -121,15 +118,16 @@ def _parted(logits: Tensor, labels: Tensor, sizes: tuple[int, ...]) -> tuple[Ten
 def _looks(attention: Tensor, places: Tensor, batch: Batch, half: int | None = None) -> Tensor:
     """What a layer's heads are short of looking at places (n, time, 3), of those in one half of tokens if asked."""
     asked = places[..., 0] != IGNORED  # (n, time)
-    row, column, index = places.clamp(min=0).unbind(-1)
+    row, column, _ = places.clamp(min=0).unbind(-1)
     own = asked if half is None else asked & (row % IN_TOKEN // (IN_TOKEN // 2) == half)
-    row_length = batch.in_token.shape[2] + 1  # with its newline
-    token = 1 + row // IN_TOKEN * row_length + column  # 1: after BOS
+    row_length = batch.in_patch.shape[2] // IN_TOKEN + 1  # with its newline
+    token = 1 + row // IN_TOKEN * row_length + column // IN_TOKEN  # 1: after BOS
+    head = row % (IN_TOKEN // 2) * IN_TOKEN + column % IN_TOKEN
     heads = torch.arange(HEADS, device=places.device)[:, None]  # (heads, 1)
-    near = ((heads - index[:, None] % HEADS).abs() <= 1) & own[:, None]  # (n, heads, time)
+    near = ((heads - head[:, None]).abs() <= 1) & own[:, None]  # (n, heads, time)
     far = ~near & asked[:, None]
     seen = attention.gather(3, token[:, None, :, None].expand(-1, HEADS, -1, 1))[..., 0]  # (n, heads, time)
-    seen = seen.gather(1, index[:, None] % HEADS)[:, 0]
+    seen = seen.gather(1, head[:, None])[:, 0]
     return _missed(seen[own]) + FAR_WEIGHT * _missed(attention[..., 0][far])
 
 
@@ -167,6 +165,7 @@ class Watched:
                     lambda _m, _i, out, number=number: self.routed.update({number: out[0]})
                 )
         assert max(*POINTING, *FINDING, *READING) < LAYERS
+        assert HEADS * len(READING) == IN_TOKEN * IN_TOKEN
 
     def _neck(self, _module: nn.Module, _given: Any, states: Tensor) -> None:
         self.seen = states

@@ -4,8 +4,8 @@
 from its last checkpoint; the pages drawn, the order and the first weights come from one seed, so that two runs differ
 by no more than threads and kernels do.
 
-The package holds a model and no checkpoint (with what the optimisers know, it is six times the size): `--from` begins
-with a published model, at the last level.
+The package holds a model and no checkpoint (with what the optimisers know, it is seven times the size): `--from` begins
+with a published model, at the level where its training was.
 """
 
 from __future__ import annotations
@@ -227,13 +227,14 @@ class Training:
         self.progress = Progress(**state["progress"])
 
     def _start_from(self, published: Path) -> None:
-        """Begin the last level with a published model; its steps are counted on."""
+        """Begin with a published model, where its training was: with its last level when that was over."""
         weights = type(self.model).from_pretrained(published, dtype=torch.float32).state_dict()
         self.model.load_state_dict(weights)
         measured = published / "measured.json"
         if measured.exists():
             self.progress = Progress(**json.loads(measured.read_text(encoding="utf-8"))["training"])
-        self.progress.level, self.progress.level_step, self.progress.right = len(self.levels) - 1, 0, 0.0
+        if self.progress.level >= len(self.levels):
+            self.progress.level, self.progress.level_step, self.progress.right = len(self.levels) - 1, 0, 0.0
         self.first_step = self.progress.step
 
 

@@ -180,7 +180,7 @@ class Bands:
             return 1
         for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
             rest = rows[at + 1 : at + 1 + half]
-            if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
+            if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self.running(rest):
                 return at + 1
         return 0
 
@@ -192,13 +192,13 @@ class Bands:
         if len(rest) < 2:
             return len(big) == len(row)
         if len(row) == 1:  # a heading, or the last line of what runs over all columns
-            return bool(big) or (self._crosses(row, rest) and self._running(rest))
-        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
+            return bool(big) or (self._crosses(row, rest) and self.running(rest))
+        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self.running(rest)))
 
     def _crosses(self, row: Row, rest: list[Row]) -> bool:
         return len(self.gutters([row, *rest])) < len(self.gutters(rest))
 
-    def _running(self, rows: list[Row]) -> bool:
+    def running(self, rows: list[Row]) -> bool:
         """Whether at least two columns of a band are running text."""
         spans = outside(self.gutters(rows), hull([piece for row in rows for piece in row]))
         lines = [piece for row in rows for piece in row if isinstance(piece, Line)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workers.layout.bands import BIG_TYPE, Bands
+from workers.layout.bylines import Bylines
 from workers.layout.changes import changes, prose
 from workers.layout.columns import beside, runs, separate, strip, wraps
 from workers.layout.floats import floating
@@ -15,6 +16,7 @@ from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
 from workers.layout.lined import parted_by_rules
 from workers.layout.lines import Line, in_rows, layers
+from workers.layout.margins import Margins
 from workers.layout.menus import are_menus
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Row, Table, hull, lines_of, merged, pieces_of
 from workers.layout.rules import Rules, parting
@@ -49,7 +51,16 @@ class Order:
 
     def groups(self, pieces: Sequence[Piece]) -> list[Group]:
         """The pieces in reading order, put together to what is read in one go."""
-        sections = self._sections.split(layers(pieces))
+        rows = layers(pieces)
+        margins = Margins(self.em, self.rules)
+        if foot := margins.under(rows):
+            return [*self.groups(pieces_of(rows[:-foot])), *self._flow(rows[-foot:])]
+        if bylines := Bylines(self.em).find(rows):
+            start, end, blocks = bylines
+            return [*self.groups(pieces_of(rows[:start])), *blocks, *self.groups(pieces_of(rows[end:]))]
+        if head := margins.over(rows):
+            return [*self._flow(rows[:head]), *self.groups(pieces_of(rows[head:]))]
+        sections = self._sections.split(rows)
         return [
             group
             for section in sections

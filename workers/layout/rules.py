@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from workers.layout.lines import Box
 
 NEAR = 10.0  # pixels that two ends may be apart and still meet
+INNER = 0.6  # of the height of a grid
 INSET = 5.0  # pixels at both ends by which two sides of one frame never differ
 
 
@@ -71,9 +72,18 @@ def grids(rules: Rules) -> list[Grid]:
     found = []
     for group in connected(rules):
         xs, ys = _edges(group.down), _edges(group.across)
-        if len(xs) >= 3 and len(ys) >= 3:
+        if len(xs) >= 3 and len(ys) >= 3 and _inner(group, xs, ys) > INNER:
             found.append(Grid(xs, ys, group))
     return found
+
+
+def _inner(rules: Rules, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """The share of its height that the longest inner edge of a grid is drawn along: short ones part cells of a header."""
+    drawn = [
+        sum(min(rule.end, ys[-1]) - max(rule.start, ys[0]) for rule in rules.down if abs(rule.at - x) <= NEAR)
+        for x in xs[1:-1]
+    ]
+    return max(drawn) / (ys[-1] - ys[0])
 
 
 def parting(rules: Rules, box: Box) -> list[float]:

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from workers.layout.bands import Bands
-from workers.layout.columns import wraps
+from workers.layout.columns import aligned_share, runs_on, wraps
 from workers.layout.gutters import outside
-from workers.layout.lines import core, in_rows
+from workers.layout.lines import Line, core, in_rows
 from workers.layout.pieces import Row, hull, lines_of, pieces_of
 from workers.layout.rules import Rules
 from workers.layout.tables import Span, column_of
 from workers.layout.ties import ties
+from workers.layout.words import numeric
 
 LESS = 0.9  # of the white of a strip: that within what it parts
 LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
 CLEAR, NONE_LIKE = 1.45, 0.6  # ems of white, and of it: that of any other strip
 LONG = 6  # lines of running text that are no mere note
 NARROW = 0.5  # ems that are left of a gutter that goes on
+TITLE = 1.5  # of the usual type: a letterhead's
+NOT_ALIGNED = 0.5  # of the lines of notes beside sums
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,12 @@ class Strata:
         low = next((k for k in range(at - 1, 0, -1) if gaps[k] > LESS * gaps[at]), 0)
         high = next((k for k in range(at + 1, len(rows)) if gaps[k] > LESS * gaps[at]), len(rows))
         above, below = rows[low:at], rows[at:high]
-        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
-            return False
         clear = gaps[at] > CLEAR * self.em
+        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
+            return clear and self._sums(above, below)
         alone = clear and all(gap < NONE_LIKE * gaps[at] for k, gap in enumerate(gaps) if k != at)
         differ = self._ends(above, below) or (clear and self._others(above, below, alone))
+        differ = differ or (clear and (self._letterhead(above, below) or self._sums(above, below)))
         return differ and not ties(rows[:at], rows[at:])
 
     def _crossed(self, rows: list[Row], at: int) -> bool:
@@ -90,6 +94,31 @@ class Strata:
         if min(len(over), len(under)) < 2:
             return False
         return len(over & under) < min(len(over), len(under)) or (alone and over != under)
+
+    def _letterhead(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether one part is a large title beside an address, and the other starts with blocks side by side."""
+        bands = Bands(self.em)
+        titles = [piece for piece in pieces_of(above) if isinstance(piece, Line) and piece.em > TITLE * self.em]
+        others = [piece for piece in pieces_of(above) if piece not in titles]
+        return (
+            len(titles) == 1
+            and len(others) > 1
+            and len(below[0]) > 1
+            and all(titles[0].box.overlap_x(piece.box) < 0 for piece in others)
+            and len(bands.gutters(above)) == 1 <= len(bands.gutters(below[:1]))
+        )
+
+    def _sums(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether one part is text beside sums, and the other starts with text under the first alone."""
+        pieces = lines_of(pieces_of(above))
+        spans = outside(Bands(self.em).gutters(above), hull(pieces_of(above)))
+        columns = [[line for line in pieces if column_of(line.box, spans) == at] for at in range(len(spans))]
+        if len(spans) != 3 or len(below[0]) > 1 or len(pieces) < len(pieces_of(above)):
+            return False
+        text, labels, sums = columns
+        own = wraps(text) or runs_on(text) or aligned_share([text, sums]) < NOT_ALIGNED
+        told = len(labels) == len(sums) > 1 and all(numeric(line.text) for line in sums) and len(text) > 1
+        return told and own and below[0][0].box.x1 < spans[1][0] - self.em and not any(numeric(line.text) for line in labels)
 
 
 def _left_of(gap: Span, gutters: Sequence[Span]) -> float:

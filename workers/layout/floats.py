@@ -9,6 +9,8 @@ from workers.layout.columns import wraps
 from workers.layout.lines import Line
 from workers.layout.pieces import Piece, Row, hull, lines_of, pieces_of
 
+HIGHER = 2.5  # lines
+PARAGRAPH = 1.9  # ems from the last line of a paragraph to the first of the next, at least
 LEAST = 2  # lines beside it
 TALL = 3.0  # ems
 WIDTH = 15.0  # ems
@@ -32,6 +34,25 @@ def floating(bands: Bands, band: list[Row], under: list[Row]) -> list[Piece] | N
         if beside and _goes_on(left, high, under):
             return right
     return None
+
+
+def over(text: Sequence[Piece], aside: Sequence[Piece]) -> list[Piece]:
+    """The pieces of text that are read before what it flows around: what starts beside that comes after it.
+
+    A line or two may stand a little higher than it, where a frame or a bar has room for itself.
+    """
+    top = hull(aside).y1
+    ordered = sorted(text, key=lambda piece: piece.box.middle[1])
+    count = sum(piece.box.middle[1] < top for piece in ordered)
+    lowest, edge = top - HIGHER * (ordered[0].box.height if ordered else 0.0), hull(aside).x1
+    start = count
+    for at in range(count - 1, 0, -1):
+        line, above = ordered[at], ordered[at - 1]
+        if not isinstance(line, Line) or line.box.y1 < lowest or line.box.x2 > edge:
+            break
+        if line.box.middle[1] - above.box.middle[1] > PARAGRAPH * line.em:
+            start = at
+    return ordered[:start]
 
 
 def _is_text(lines: Sequence[Line]) -> bool:

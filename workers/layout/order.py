@@ -10,7 +10,7 @@ from workers.layout.bands import BIG_TYPE, Bands
 from workers.layout.bylines import Bylines
 from workers.layout.changes import changes, prose
 from workers.layout.columns import beside, runs, separate, strip, wraps
-from workers.layout.floats import floating
+from workers.layout.floats import floating, over
 from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, entries, longest_run
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
@@ -77,16 +77,16 @@ class Order:
         if heading is not None:
             return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
         if (aside := floating(self.bands, rows[start:end], rows[end:])) is not None:
-            top = hull(aside).y1
             text = [piece for piece in pieces_of(rows) if piece not in aside]
-            over, beside = ([piece for piece in text if (piece.box.middle[1] < top) == side] for side in (True, False))
-            return merged(self._part(layers(over)) + self.groups(aside) + self._part(layers(beside)))
+            before = over(text, aside)
+            beside = [piece for piece in text if piece not in before]
+            return merged(self._part(layers(before)) + self.groups(aside) + self._part(layers(beside)))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
 
     def _columns(self, rows: list[Row]) -> list[Group]:
         """The groups of a band: its columns one after the other, or a table, or row by row."""
-        if over := self._over_table(rows):
-            return [*self._flow(rows[:over]), *self._columns(rows[over:])]
+        if above := self._over_table(rows):
+            return [*self._flow(rows[:above]), *self._columns(rows[above:])]
         spans = outside(self.bands.gutters(rows), hull(pieces_of(rows)))
         pieces = pieces_of(rows)
         columns = [[piece for piece in pieces if column_of(piece.box, spans) == at] for at in range(len(spans))]
@@ -105,8 +105,8 @@ class Order:
         columns = Columns(rows, spans, self.em, ruled)
         found = columns.cell_rows()
         if (at := changes(found, columns.pitch, self.em)) is not None:
-            over, under = ([row for part in parts for row in part.rows] for parts in (found[:at], found[at:]))
-            return self._part(over) + self._part(under)
+            above, below = ([row for part in parts for row in part.rows] for parts in (found[:at], found[at:]))
+            return self._part(above) + self._part(below)
         running = prose(found)
         widths = sorted(high - low for low, high in spans)
         side_bar = running and widths[-1] > UNEVEN * widths[0]  # perhaps, beside the text of a page
@@ -132,8 +132,8 @@ class Order:
             return [cells_table([[lines_of(cell) for cell in row.cells] for row in own])]
         first = found.index(own[0])
         parts = (found[:first], own, found[first + len(own) :])
-        over, within, under = ([row for part in some for row in part.rows] for some in parts)
-        return [*self._part(over), *self._columns(within), *self._part(under)]
+        above, within, below = ([row for part in some for row in part.rows] for some in parts)
+        return [*self._part(above), *self._columns(within), *self._part(below)]
 
     def _over_table(self, rows: list[Row]) -> int:
         """How many rows of text stand over the header of a ruled table, and end in its columns by chance."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workers.layout.bands import Bands
 from workers.layout.gutters import outside
 from workers.layout.lines import Line, core
-from workers.layout.pieces import Row, hull, pieces_of
+from workers.layout.pieces import Figure, Row, hull, pieces_of
 from workers.layout.rules import Rules
 from workers.layout.tables import column_of
 
@@ -45,7 +45,7 @@ class Margins:
             if not body or not all(map(_alone, foot)):
                 continue
             white = core(foot[0][0])[0] - max(core(piece)[1] for piece in pieces_of(body))
-            if white < LEAST * self.em:
+            if white < LEAST * self.em or _captions(foot, body):
                 continue
             even = white > WIDE * self.em and count == 1 and self._end_together(body)
             if even or (count == 1 and self._centred(foot[0], body)) or self._ruled(foot, body):
@@ -80,6 +80,13 @@ class Margins:
             and abs(rule.start - start) < self.em
             for rule in self.rules.across
         )
+
+
+def _captions(foot: list[Row], body: list[Row]) -> bool:
+    """Whether lines stand right under a picture."""
+    boxes = [piece.box for piece in pieces_of(body) if isinstance(piece, Figure)]
+    box = hull(pieces_of(foot))
+    return any(abs(box.y1 - picture.y2) < 2 * foot[0][0].box.height and picture.overlap_x(box) > 0 for picture in boxes)
 
 
 def _alone(row: Sequence[object]) -> bool:

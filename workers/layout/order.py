@@ -76,12 +76,21 @@ class Order:
         heading = self.bands.heading_across(rows, start, end)
         if heading is not None:
             return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
-        if (aside := floating(self.bands, rows[start:end], rows[end:])) is not None:
+        if (aside := self._aside(rows, start, end)) is not None:
             text = [piece for piece in pieces_of(rows) if piece not in aside]
             before = over(text, aside)
             beside = [piece for piece in text if piece not in before]
             return merged(self._part(layers(before)) + self.groups(aside) + self._part(layers(beside)))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
+
+    def _aside(self, rows: list[Row], start: int, end: int) -> list[Piece] | None:
+        """What the text of a band flows around, or of one that goes on a little further along a narrower gutter."""
+        for stop in range(end, len(rows) + 1):
+            if not self.bands.gutters(rows[start:stop]):
+                return None
+            if (aside := floating(self.bands, rows[start:stop], rows[stop:])) is not None:
+                return aside
+        return None
 
     def _columns(self, rows: list[Row]) -> list[Group]:
         """The groups of a band: its columns one after the other, or a table, or row by row."""

@@ -17,6 +17,7 @@ LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
 SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of them may have nothing
+SAME_EDGE = 0.5  # ems
 FAR = 1.5  # ems between what does not belong together
 NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
@@ -134,12 +135,21 @@ class Bands:
             while 0 <= (at := end if step > 0 else start - 1) < len(rows):
                 left = between(union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)]))
                 widest = max(left, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
-                if widest[1] - widest[0] >= least:
+                ragged = widest[1] - widest[0] >= LEAST_GUTTER * self.em and self._ragged(rows[start:end], rows[at], widest)
+                if widest[1] - widest[0] >= least or ragged:
                     gutter = widest
                 elif not self._same_columns(rows[start:end], rows[at]):
                     break
                 start, end = (start, end + 1) if step > 0 else (start - 1, end)
         return start, end
+
+    def _ragged(self, band: list[Row], row: Row, gutter: Span) -> bool:
+        """Whether a row only reaches further into a gutter than a band does, with lines that start where others do."""
+        near = SAME_EDGE * self.em
+        starts = [piece.box.x1 for some in band for piece in some]
+        right = min((x for x in starts if x > gutter[0]), default=gutter[1])
+        flush = all(sum(abs(piece.box.x1 - x) < near for x in starts) > 1 for piece in row)
+        return abs(gutter[1] - right) < near and flush
 
     def _nearer(self, rows: list[Row], beyond: list[Row]) -> int:
         """How many rows on this side of a band stand far from the rest and near to what is beyond it."""

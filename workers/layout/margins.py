@@ -13,7 +13,7 @@ from workers.layout.rules import Rules
 from workers.layout.tables import column_of
 
 BIG_TYPE = 1.2  # of the usual type: a title's
-BODY = (12, 6)  # layers of columns that are looked at: a picture may part them from others
+BODY = (40, 20, 12, 6, 3, 2, 1)  # layers of columns that are looked at: a picture may part them from others
 MOST_OVER, MOST_UNDER = 6, 3  # layers
 LEAST = 0.4  # ems of white to the columns
 WIDE = 1.5  # ems of white under columns that all end at one height
@@ -54,7 +54,7 @@ class Margins:
 
     def _columns(self, rows: list[Row]) -> list[Row]:
         """The first layers of some when they are columns of running text; none when they are not."""
-        return next((rows[:size] for size in BODY if len(rows) > 2 and Bands(self.em).running(rows[:size])), [])
+        return next((rows[:size] for size in BODY if Bands(self.em).running(rows[:size])), [])
 
     def _centred(self, row: Row, body: list[Row]) -> bool:
         """Whether a line is centred over or under columns, and starts at the edge of none."""

@@ -88,7 +88,7 @@ class Order:
         for stop in range(end, len(rows) + 1):
             if not self.bands.gutters(rows[start:stop]):
                 return None
-            if (aside := floating(self.bands, rows[start:stop], rows[stop:])) is not None:
+            if (aside := floating(self.bands, rows, start, stop)) is not None:
                 return aside
         return None
 

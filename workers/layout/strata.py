@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from workers.layout.bands import Bands
 from workers.layout.columns import aligned_share, runs_on, wraps
+from workers.layout.floats import quoted
 from workers.layout.gutters import outside
 from workers.layout.lines import Line, core, in_rows
 from workers.layout.pieces import Row, hull, lines_of, pieces_of
@@ -54,7 +55,12 @@ class Strata:
         alone = clear and all(gap < NONE_LIKE * gaps[at] for k, gap in enumerate(gaps) if k != at)
         differ = self._ends(above, below) or (clear and self._others(above, below, alone))
         differ = differ or (clear and (self._letterhead(above, below) or self._sums(above, below)))
-        return differ and not ties(rows[:at], rows[at:])
+        return differ and not ties(rows[:at], rows[at:]) and not self._flows(rows, low, at, high)
+
+    def _flows(self, rows: list[Row], low: int, at: int, high: int) -> bool:
+        """Whether the text of a part flows around a quote and goes on in the other."""
+        bands = Bands(self.em)
+        return any(quoted(bands, rows, *part) is not None for part in ((low, at), (at, high)))
 
     def _crossed(self, rows: list[Row], at: int) -> bool:
         """Whether a standing rule inside, as the edge of a side bar, goes on across the strip over a layer."""

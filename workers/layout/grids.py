@@ -65,12 +65,15 @@ class Columns:
     def pitch(self) -> float:
         """How far the lines of one cell stand apart, in pixels."""
         cells = self._row(0, len(self.rows)).cells
-        steps = sorted(
-            apart
+        pairs = [
+            (above, below)
             for cell in cells
             for above, below in pairwise(cell)
             if isinstance(above, Line) and isinstance(below, Line)
-            if (apart := step(above, below)) > LEAST_PITCH * self.em
+        ]
+        alike = [pair for pair in pairs if max(pair[0].em, pair[1].em) < LARGER * min(pair[0].em, pair[1].em)]
+        steps = sorted(
+            apart for above, below in alike or pairs if (apart := step(above, below)) > LEAST_PITCH * self.em
         )
         if not steps:
             return self.em

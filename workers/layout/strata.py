@@ -10,7 +10,7 @@ from workers.layout.bands import Bands
 from workers.layout.columns import aligned_share, runs_on, wraps
 from workers.layout.floats import quoted
 from workers.layout.gutters import outside
-from workers.layout.lines import Line, core, in_rows
+from workers.layout.lines import core, in_rows
 from workers.layout.pieces import Row, hull, lines_of, pieces_of
 from workers.layout.rules import Rules
 from workers.layout.tables import Span, column_of
@@ -104,15 +104,15 @@ class Strata:
     def _letterhead(self, above: list[Row], below: list[Row]) -> bool:
         """Whether one part is a large title beside an address, and the other starts with blocks side by side."""
         bands = Bands(self.em)
-        titles = [piece for piece in pieces_of(above) if isinstance(piece, Line) and piece.em > TITLE * self.em]
-        others = [piece for piece in pieces_of(above) if piece not in titles]
-        return (
-            len(titles) == 1
-            and len(others) > 1
-            and len(below[0]) > 1
-            and all(titles[0].box.overlap_x(piece.box) < 0 for piece in others)
-            and len(bands.gutters(above)) == 1 <= len(bands.gutters(below[:1]))
-        )
+        pieces = pieces_of(above)
+        titles = [
+            title
+            for title in lines_of(pieces)
+            if title.em > TITLE * self.em
+            and all(title.box.overlap_x(piece.box) < 0 for piece in pieces if piece is not title)
+        ]
+        blocks = len(below[0]) > 1 and bool(bands.gutters(below[:1]))
+        return len(titles) == 1 and len(pieces) > 2 and blocks and len(bands.gutters(above)) == 1
 
     def _sums(self, above: list[Row], below: list[Row]) -> bool:
         """Whether one part is text beside sums, and the other starts with text under the first alone."""

@@ -202,7 +202,7 @@ class Bands:
         if len(rest) < 2:
             return len(big) == len(row)
         if len(row) == 1:  # a heading, or the last line of what runs over all columns
-            return bool(big) or (self._crosses(row, rest) and self.running(rest))
+            return bool(big) or (self._crosses(row, rest) and (self.running(rest) or self._tabular(rest)))
         return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self.running(rest)))
 
     def _crosses(self, row: Row, rest: list[Row]) -> bool:
@@ -213,6 +213,11 @@ class Bands:
         spans = outside(self.gutters(rows), hull([piece for row in rows for piece in row]))
         lines = [piece for row in rows for piece in row if isinstance(piece, Line)]
         return sum(wraps([line for line in lines if column_of(line.box, spans) == at]) for at in range(len(spans))) >= 2
+
+    def _tabular(self, rows: list[Row]) -> bool:
+        """Whether rows have at least three columns that are filled side by side."""
+        columns = len(self.gutters(rows)) + 1
+        return columns > 2 and sum(len(row) >= columns for row in rows[:3]) > 1
 
     def _bar(self, row: Row, rest: list[Row]) -> bool:
         """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""

@@ -10,7 +10,7 @@ from statistics import median
 
 from workers.layout.lines import Line, around, baseline, step
 from workers.layout.pieces import Piece, lines_of
-from workers.layout.tables import Span, column_of
+from workers.layout.tables import HYPHENED, Span, column_of
 from workers.layout.words import numeric
 
 LEAST_PITCH = 0.9  # ems from line to line
@@ -129,14 +129,15 @@ class Columns:
         return [at for at, gap in enumerate(self._gaps) if gap > least]
 
     def _even(self, row: CellRow) -> bool:
-        """Whether the cells of a row start at one height, or have their middles there."""
+        """Whether the cells of a row start at one height, or have their middles or their ends there."""
         cells = [cell for cell in row.cells if cell]
         firsts = [cell[0] for cell in cells]
         tops = [piece.box.middle[1] if isinstance(piece, Line) else piece.box.y1 + self.em / 2 for piece in firsts]
         bases = [baseline(piece) if isinstance(piece, Line) else piece.box.y1 + self.em for piece in firsts]
         middles = [around([piece.box for piece in cell]).middle[1] for cell in cells]
+        ends = [baseline(cell[-1]) if isinstance(cell[-1], Line) else cell[-1].box.y2 for cell in cells]
         near = (ALIGNED if all(isinstance(cell[0], Line) for cell in cells) else ABOUT) * self.em
-        return any(max(heights) - min(heights) < near for heights in (tops, bases, middles))
+        return any(max(heights) - min(heights) < near for heights in (tops, bases, middles, ends))
 
 
 def _core(piece: Piece) -> tuple[float, float]:
@@ -210,6 +211,11 @@ def _titled(pieces: Sequence[Piece]) -> bool:
     return bold or first.em > LARGER * median(line.em for line in rest)
 
 
+def _number(piece: Piece) -> bool:
+    """Whether a piece is a number, and no part of one that was wrapped at its hyphen."""
+    return isinstance(piece, Line) and numeric(piece.text) and not HYPHENED.search(piece.text)
+
+
 def longest_run(found: Sequence[CellRow]) -> Sequence[CellRow]:
     """The most rows of cells under one another that may be a table's: the first and last of them have several cells.
 
@@ -240,7 +246,7 @@ def are_records(found: Sequence[CellRow], pitch: float | None) -> bool:
         return False
     if 3 * several < 2 * len(found) or max(map(len, cells)) > LONGEST_CELL:
         return False
-    if any(sum(isinstance(piece, Line) and numeric(piece.text) for piece in cell) > 1 for cell in cells):
+    if any(sum(map(_number, cell)) > 1 for cell in cells):
         return False
     columns = [[cell for cell in column if cell] for column in zip(*(row.cells for row in found), strict=True)]
     single = any(2 * sum(len(cell) == 1 for cell in column) > len(column) for column in columns)

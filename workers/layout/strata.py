@@ -13,6 +13,7 @@ from workers.layout.gutters import outside
 from workers.layout.lines import core, in_rows
 from workers.layout.pieces import Row, hull, lines_of, pieces_of
 from workers.layout.rules import Rules
+from workers.layout.stripes import columns_of_both
 from workers.layout.tables import Span, column_of
 from workers.layout.ties import ties
 from workers.layout.words import numeric
@@ -22,6 +23,8 @@ LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
 CLEAR, NONE_LIKE = 1.45, 0.6  # ems of white, and of it: that of any other strip
 LONG = 6  # lines of running text that are no mere note
 NARROW = 0.5  # ems that are left of a gutter that goes on
+NEAR = 3  # layers
+COLUMNS = 3
 TITLE = 1.5  # of the usual type: a letterhead's
 NOT_ALIGNED = 0.5  # of the lines of notes beside sums
 
@@ -55,7 +58,16 @@ class Strata:
         alone = clear and all(gap < NONE_LIKE * gaps[at] for k, gap in enumerate(gaps) if k != at)
         differ = self._ends(above, below) or (clear and self._others(above, below, alone))
         differ = differ or (clear and (self._letterhead(above, below) or self._sums(above, below)))
-        return differ and not ties(rows[:at], rows[at:]) and not self._flows(rows, low, at, high)
+        if not differ or ties(rows[:at], rows[at:]) or self._table(rows[:at], rows[at:]):
+            return False
+        return not self._flows(rows, low, at, high)
+
+    def _table(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether the layers on both sides of a strip keep to three columns and more, as the rows of a table do."""
+        near = [row for row in above[-NEAR:] if len(row) > 1], [row for row in below[:NEAR] if len(row) > 1]
+        if not all(near) or len(above[-1]) < 2 or len(below[0]) < 2:
+            return False
+        return columns_of_both(*map(pieces_of, near), self.em) >= COLUMNS
 
     def _flows(self, rows: list[Row], low: int, at: int, high: int) -> bool:
         """Whether the text of a part flows around a quote and goes on in the other."""

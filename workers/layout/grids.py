@@ -56,7 +56,7 @@ class Columns:
         starts = self._ruled() or self._free(WIDER)
         while True:
             found = [self._row(low, high) for low, high in pairwise([0, *starts, len(self.rows)])]
-            wrong = next((at for at, row in enumerate(found[1:], 1) if not self.ruled and not self._even(row)), None)
+            wrong = next((at for at, row in enumerate(found[1:], 1) if not self.ruled and not self.even(row)), None)
             if wrong is None:
                 return found
             starts.remove(starts[wrong - 1])
@@ -128,7 +128,7 @@ class Columns:
         least = max(least * self.pitch, self.pitch + 0.15 * self.em)
         return [at for at, gap in enumerate(self._gaps) if gap > least]
 
-    def _even(self, row: CellRow) -> bool:
+    def even(self, row: CellRow) -> bool:
         """Whether the cells of a row start at one height, or have their middles or their ends there."""
         cells = [cell for cell in row.cells if cell]
         firsts = [cell[0] for cell in cells]

@@ -128,10 +128,14 @@ class Strata:
 
     def _sums(self, above: list[Row], below: list[Row]) -> bool:
         """Whether one part is text beside sums, and the other starts with text under the first alone."""
+        whole = [at for at, row in enumerate(above) if len(lines_of(row)) < len(row)]
+        above = above[whole[-1] + 1 :] if whole else above
+        if not above:
+            return False
         pieces = lines_of(pieces_of(above))
         spans = outside(Bands(self.em).gutters(above), hull(pieces_of(above)))
         columns = [[line for line in pieces if column_of(line.box, spans) == at] for at in range(len(spans))]
-        if len(spans) != 3 or len(below[0]) > 1 or len(pieces) < len(pieces_of(above)):
+        if len(spans) != 3 or len(below[0]) > 1:
             return False
         text, labels, sums = columns
         own = wraps(text) or runs_on(text) or aligned_share([text, sums]) < NOT_ALIGNED

@@ -70,10 +70,10 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
     rest = within_columns(cut_apart(joined_again(rest)))
-    for table in lined_tables(rules, rest, em, partial(_one_table, em)) if tables else []:
+    for table in wrapped_tables(rest, em) if tables else []:
         parts.append(table)
         rest = [line for line in rest if line not in table.lines]
-    for table in wrapped_tables(rest, em) if tables else []:
+    for table in lined_tables(rules, rest, em, partial(_one_table, em)) if tables else []:
         parts.append(table)
         rest = [line for line in rest if line not in table.lines]
     parts += rest

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 
 from workers.layout.grids import CLOSE, LONGEST_CELL, CellRow, Columns
-from workers.layout.gutters import gaps, outside
+from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line, around, core, in_rows, layers, step
-from workers.layout.pieces import Piece, Row, Table, lines_of, pieces_of
+from workers.layout.pieces import Piece, Row, Table, hull, lines_of, pieces_of
 from workers.layout.tables import Span, cells_table, column_of
 from workers.layout.words import labelled, numeric
 
@@ -21,6 +22,7 @@ MOST_WHITE = 2.5  # ems between layers
 ONE_LINE = 1.75  # ems from line to line, from which on no cell is wrapped
 COUNTED = 0.6  # of the cells of a column that have digits
 FILLED = 0.5  # of the cells of a header
+BOLDER = 1.15  # of the strokes of other rows: a header's
 LARGE = 1.3  # of the usual type
 
 
@@ -33,28 +35,50 @@ def wrapped_tables(lines: Sequence[Line], em: float) -> list[Table]:
         if len(rows[at]) < LEAST_COLUMNS:
             at += 1
             continue
-        start, end = _region(rows, at, em)
-        table = _table(rows[start:end], em)
-        found += [table] if table else []
-        at = max(end, at + 1)
-    return [table for at, table in enumerate(found) if not any(set(table.lines) & set(o.lines) for o in found[:at])]
+        end = _end(rows, at, em)
+        start = len(rows) - _end(rows[::-1], len(rows) - end, em)
+        found_here = [_table(rows[low:end], em) for low in sorted({start, at})]
+        tables = [table for table in found_here if table]
+        if tables:  # what stands over a header may have ended the columns too early
+            first = min(k for k in range(start, end) for table in tables if rows[k][0] in table.lines)
+            again = _table(rows[first : _end(rows, first, em)], em)
+            tables += [again] if again else []
+        tables = [table for table in tables if not _cut_short(table, rows, em)]
+        best = max(tables, key=lambda table: len(table.lines), default=None)
+        at += 1
+        if best and not any(line in other.lines for other in found for line in best.lines):
+            found.append(best)
+            at = max(at, 1 + max(k for k, row in enumerate(rows) if row[0] in best.lines))
+    return found
 
 
-def _region(rows: list[Row], at: int, em: float) -> tuple[int, int]:
-    """From which layer up to which the columns of one go on: none of their gutters is crossed."""
-    start, end = at, at + 1
-    while end < len(rows) and _goes_on(rows[start:end], rows[end], rows[end - 1], em):
-        end += 1
-    while start and _goes_on(rows[start:end], rows[start - 1], rows[start], em):
-        start -= 1
-    return start, end
+def _cut_short(table: Table, rows: list[Row], em: float) -> bool:
+    """Whether a row with as many cells follows a table closely."""
+    at = 1 + max(k for k, row in enumerate(rows) if any(line in table.lines for line in lines_of(row)))
+    near = at < len(rows) and hull(rows[at]).y1 - table.box.y2 < MOST_WHITE * em
+    return near and len(rows[at]) >= len(table.cells[0])
 
 
-def _goes_on(region: list[Row], row: Row, near: Row, em: float) -> bool:
-    boxes = around([piece.box for piece in row]), around([piece.box for piece in near])
-    white = -boxes[0].overlap_y(boxes[1])
-    least = max(len(_spans(region, em)), len(_spans([row], em)))
-    return white < MOST_WHITE * em and len(_spans([*region, row], em)) >= least
+def _end(rows: list[Row], start: int, em: float) -> int:
+    """Up to which layer the columns of one go on: none of their gutters is crossed."""
+    end, taken = start + 1, _taken(rows[start])
+    while end < len(rows):
+        row = _taken(rows[end])
+        both = union([*taken, *row])
+        white = -hull(rows[end]).overlap_y(hull(rows[end - 1]))
+        if white > MOST_WHITE * em or _count(both, em) < max(_count(taken, em), _count(row, em)):
+            break
+        end, taken = end + 1, both
+    return end
+
+
+def _taken(row: Row) -> list[Span]:
+    return union([(piece.box.x1, piece.box.x2) for piece in row])
+
+
+def _count(taken: Sequence[Span], em: float) -> int:
+    """How many columns there are in stretches with gutters between them."""
+    return 1 + sum(high - low >= LEAST_GUTTER * em for low, high in between(taken))
 
 
 def _spans(rows: Sequence[Row], em: float) -> list[Span]:
@@ -64,17 +88,17 @@ def _spans(rows: Sequence[Row], em: float) -> list[Span]:
 
 def _table(rows: list[Row], em: float) -> Table | None:
     """The table that layers make, without what only stands over and under its rows; None for no such."""
-    spans = _spans(rows, em)
-    if len(spans) < LEAST_COLUMNS or len(rows) < LEAST_ROWS:
-        return None
-    columns = Columns(rows, spans, em)
-    if columns.pitch > ONE_LINE * em:
-        return None
-    found = _rows(lines_of(pieces_of(rows)), spans, CLOSE * columns.pitch)
-    found = _without_sums(_without_heads(found, em))
-    if not _is_table(found, columns):
-        return None
-    return cells_table([[lines_of(cell) for cell in row.cells] for row in found])
+    before = 0
+    while before != len(lines := lines_of(pieces_of(rows))):  # what stands over and under rows may narrow their gutters
+        before = len(lines)
+        if len(rows) < LEAST_ROWS or len(spans := _spans(rows, em)) < LEAST_COLUMNS:
+            return None
+        columns = Columns(rows, spans, em)
+        if columns.pitch > ONE_LINE * em:
+            return None
+        found = _without_sums(_without_heads(_rows(lines, spans, CLOSE * columns.pitch), em))
+        rows = [list(layer) for layer in layers([line for row in found for line in lines_of(row.rows[0])])]
+    return cells_table([[lines_of(cell) for cell in row.cells] for row in found]) if _is_table(found, columns) else None
 
 
 def _without_heads(rows: list[CellRow], em: float) -> list[CellRow]:
@@ -82,7 +106,8 @@ def _without_heads(rows: list[CellRow], em: float) -> list[CellRow]:
 
     def over(row: CellRow) -> bool:
         lines = lines_of(pieces_of(row.cells))
-        block = max(map(len, row.cells)) > 2 and sum(map(_counts, lines)) > 1
+        told = sum("@" in line.text or (_counts(line) and not numeric(line.text)) for line in lines)
+        block = (max(map(len, row.cells)) > 2 and sum(map(_counts, lines)) > 1) or (len(lines) > row.filled and told > 1)
         large = max(line.em for line in lines) > LARGE * em
         return row.filled < FILLED * len(row.cells) or block or large or not all(map(_one_cell, row.cells))
 
@@ -142,7 +167,14 @@ def _is_table(rows: Sequence[CellRow], columns: Columns) -> bool:
     if any(step(*pair) > CLOSE * columns.pitch for cell in cells for pair in pairwise(cell)):  # two cells of a column
         return False
     numbers = [[any(map(_counts, lines_of(cell))) for cell in column if cell] for column in _columns(rows[1:])]
-    return any(len(some) > 1 and sum(some) >= COUNTED * len(some) for some in numbers[1:])
+    counted = any(len(some) > 1 and sum(some) >= COUNTED * len(some) for some in numbers[1:])
+    return counted or (len(rows) > LEAST_ROWS and _headed(rows))
+
+
+def _headed(rows: Sequence[CellRow]) -> bool:
+    """Whether the first row is set bolder than any other."""
+    weights = [median(line.weight for line in lines_of(pieces_of(row.cells))) for row in rows]
+    return weights[0] > BOLDER * max(weights[1:]) > 0
 
 
 def _columns(rows: Sequence[CellRow]) -> list[list[Row]]:

@@ -135,7 +135,9 @@ class Bands:
             while 0 <= (at := end if step > 0 else start - 1) < len(rows):
                 left = between(union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)]))
                 widest = max(left, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
-                ragged = widest[1] - widest[0] >= LEAST_GUTTER * self.em and self._ragged(rows[start:end], rows[at], widest)
+                ragged = widest[1] - widest[0] >= LEAST_GUTTER * self.em and self._ragged(
+                    rows[start:end], rows[at], widest
+                )
                 if widest[1] - widest[0] >= least or ragged:
                     gutter = widest
                 elif not self._same_columns(rows[start:end], rows[at]):

@@ -53,9 +53,11 @@ def _right_of(line: Line, others: Sequence[Line]) -> Line | None:
 def _one(parts: Sequence[Line], lines: Sequence[Line]) -> bool:
     """Whether parts that stand in a row are one justified line, and not lines of columns beside each other."""
     whole = around([part.box for part in parts])
-    return _flush(whole, parts[0].em, lines) > 0 and not any(
-        _flush(part.box, part.em, lines) > 1 for part in (parts[0], parts[-1])
-    ) and not any(_starts(part, lines) > 1 for part in parts[1:])
+    return (
+        _flush(whole, parts[0].em, lines) > 0
+        and not any(_flush(part.box, part.em, lines) > 1 for part in (parts[0], parts[-1]))
+        and not any(_starts(part, lines) > 1 for part in parts[1:])
+    )
 
 
 def _starts(line: Line, lines: Sequence[Line]) -> int:

@@ -67,7 +67,9 @@ class Margins:
         """Whether all columns end at one height."""
         pieces = pieces_of(body)
         spans = outside(Bands(self.em).gutters(body), hull(pieces))
-        ends = [max((p.box.y2 for p in pieces if column_of(p.box, spans) == at), default=0.0) for at in range(len(spans))]
+        ends = [
+            max((p.box.y2 for p in pieces if column_of(p.box, spans) == at), default=0.0) for at in range(len(spans))
+        ]
         return max(ends) - min(ends) < EVEN * self.em
 
     def _ruled(self, foot: list[Row], body: list[Row]) -> bool:

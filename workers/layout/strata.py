@@ -140,7 +140,12 @@ class Strata:
         text, labels, sums = columns
         own = wraps(text) or runs_on(text) or aligned_share([text, sums]) < NOT_ALIGNED
         told = len(labels) == len(sums) > 1 and all(numeric(line.text) for line in sums) and len(text) > 1
-        return told and own and below[0][0].box.x1 < spans[1][0] - self.em and not any(numeric(line.text) for line in labels)
+        return (
+            told
+            and own
+            and below[0][0].box.x1 < spans[1][0] - self.em
+            and not any(numeric(line.text) for line in labels)
+        )
 
 
 def _left_of(gap: Span, gutters: Sequence[Span]) -> float:

@@ -107,7 +107,9 @@ def _without_heads(rows: list[CellRow], em: float) -> list[CellRow]:
     def over(row: CellRow) -> bool:
         lines = lines_of(pieces_of(row.cells))
         told = sum("@" in line.text or (_counts(line) and not numeric(line.text)) for line in lines)
-        block = (max(map(len, row.cells)) > 2 and sum(map(_counts, lines)) > 1) or (len(lines) > row.filled and told > 1)
+        block = (max(map(len, row.cells)) > 2 and sum(map(_counts, lines)) > 1) or (
+            len(lines) > row.filled and told > 1
+        )
         large = max(line.em for line in lines) > LARGE * em
         return row.filled < FILLED * len(row.cells) or block or large or not all(map(_one_cell, row.cells))
 

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.test_layout_order import LEFT, RIGHT, column, line, read
 from workers.layout.lines import Box, Line, layers
 from workers.layout.margins import Margins
+from workers.layout.pieces import Row
 from workers.layout.rules import Rule, Rules
 from workers.layout.sections import Sections
 
@@ -91,7 +92,7 @@ def test_what_stands_under_notes_and_totals_is_read_after_both() -> None:
 def test_a_side_bar_goes_on_beside_the_rules_of_a_quote() -> None:
     menu = column(900, 100, "Start", "Orders", "Reports", "Settings", "Messages", pitch=60)
     text = [*column(100, 100, *LEFT), line(100, 235, "A quote of some words", em=28), *column(100, 320, *RIGHT)]
-    rows = [list(row) for row in layers([*text, *menu])]
+    rows: list[Row] = [list(row) for row in layers([*text, *menu])]
     assert len(Sections(20.0, Rules([Rule(at, 100, 800) for at in (215, 290)])).split(rows)) == 1
 
 

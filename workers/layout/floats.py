@@ -25,6 +25,23 @@ LONGEST_QUOTE = 12  # lines
 NEAR = 4  # layers under the band among which one must be wide: the last line of a paragraph is short
 
 
+def around_aside(
+    bands: Bands, rows: list[Row], start: int, end: int
+) -> tuple[list[Piece], list[Piece], list[Piece]] | None:
+    """What is before an aside that the text of a band flows around, the aside, and what is after it.
+
+    The text may go on beside it along a narrower gutter than the band's.
+    """
+    for stop in range(end, len(rows) + 1):
+        if not bands.gutters(rows[start:stop]):
+            return None
+        if (aside := floating(bands, rows, start, stop)) is not None:
+            text = [piece for piece in pieces_of(rows) if piece not in aside]
+            before = over(text, aside)
+            return before, aside, [piece for piece in text if piece not in before]
+    return None
+
+
 def floating(bands: Bands, rows: list[Row], start: int, stop: int) -> list[Piece] | None:
     """The pieces at the right of a band, from one row up to another, that its text flows around; None for no such."""
     for left, right, edge in _sides(bands, rows[start:stop]):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from workers.layout.bands import BIG_TYPE, Bands
 from workers.layout.bylines import Bylines
+from workers.layout.cards import with_cards
 from workers.layout.changes import changes, prose
-from workers.layout.columns import beside, runs, separate, strip, wraps
-from workers.layout.floats import floating, over
-from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, entries, longest_run
+from workers.layout.columns import beside, runs, separate, strip
+from workers.layout.floats import around_aside
+from workers.layout.grids import FREE, CellRow, Columns, card_rows, entries
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
 from workers.layout.lined import parted_by_rules
@@ -19,6 +20,7 @@ from workers.layout.lines import Line, in_rows, layers
 from workers.layout.margins import Margins
 from workers.layout.menus import are_menus
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Row, Table, hull, lines_of, merged, pieces_of
+from workers.layout.records import are_records, longest_run
 from workers.layout.rules import Rules, parting
 from workers.layout.sections import Sections
 from workers.layout.strata import Strata
@@ -76,21 +78,10 @@ class Order:
         heading = self.bands.heading_across(rows, start, end)
         if heading is not None:
             return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
-        if (aside := self._aside(rows, start, end)) is not None:
-            text = [piece for piece in pieces_of(rows) if piece not in aside]
-            before = over(text, aside)
-            beside = [piece for piece in text if piece not in before]
+        if (flowed := around_aside(self.bands, rows, start, end)) is not None:
+            before, aside, beside = flowed
             return merged(self._part(layers(before)) + self.groups(aside) + self._part(layers(beside)))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
-
-    def _aside(self, rows: list[Row], start: int, end: int) -> list[Piece] | None:
-        """What the text of a band flows around, or of one that goes on a little further along a narrower gutter."""
-        for stop in range(end, len(rows) + 1):
-            if not self.bands.gutters(rows[start:stop]):
-                return None
-            if (aside := floating(self.bands, rows, start, stop)) is not None:
-                return aside
-        return None
 
     def _columns(self, rows: list[Row]) -> list[Group]:
         """The groups of a band: its columns one after the other, or a table, or row by row."""
@@ -99,7 +90,7 @@ class Order:
         spans = outside(self.bands.gutters(rows), hull(pieces_of(rows)))
         pieces = pieces_of(rows)
         columns = [[piece for piece in pieces if column_of(piece.box, spans) == at] for at in range(len(spans))]
-        joint = self._with_cards(joined_columns(columns))
+        joint = with_cards(joined_columns(columns), self.em)
         if (cells := self._cells(rows, spans, len(joint) > 1)) is not None:
             return cells
         if all(isinstance(piece, Frame) for piece in pieces):
@@ -151,25 +142,6 @@ class Order:
         if not first or not rules or hull(rows[first]).middle[1] > min(rules):
             return 0
         return first if hull(rows[first]).middle[1] - hull(rows[first - 1]).middle[1] > SAME_ROW * self.em else 0
-
-    def _with_cards(self, columns: list[list[Piece]]) -> list[list[Piece]]:
-        """Columns, those put together that are rows of cards beside something else."""
-        for size in range(len(columns) - 1, 1, -1):
-            for start in range(len(columns) - size + 1):
-                some = columns[start : start + size]
-                if self._in_rows_of_cards(some):
-                    together = [piece for column in some for piece in column]
-                    return [*columns[:start], together, *columns[start + size :]]
-        return columns
-
-    def _in_rows_of_cards(self, columns: list[list[Piece]]) -> bool:
-        """Whether some columns hold rows of cards."""
-        rows = layers([piece for column in columns for piece in column])
-        if len(Sections(self.em, Rules()).split(rows)) > 1:  # around rows of frames
-            return True
-        cells = Columns(rows, [(hull(column).x1, hull(column).x2) for column in columns], self.em)
-        cards = len(card_rows(cells.cell_rows(), FREE * cells.pitch)) > 1
-        return cards and not any(wraps(lines_of(column)) for column in columns)
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""

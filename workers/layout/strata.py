@@ -67,7 +67,7 @@ class Strata:
         near = [row for row in above[-NEAR:] if len(row) > 1], [row for row in below[:NEAR] if len(row) > 1]
         if not all(near) or len(above[-1]) < 2 or len(below[0]) < 2:
             return False
-        return columns_of_both(*map(pieces_of, near), self.em) >= COLUMNS
+        return columns_of_both(pieces_of(near[0]), pieces_of(near[1]), self.em) >= COLUMNS
 
     def _flows(self, rows: list[Row], low: int, at: int, high: int) -> bool:
         """Whether the text of a part flows around a quote and goes on in the other."""

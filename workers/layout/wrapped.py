@@ -23,6 +23,7 @@ ONE_LINE = 1.75  # ems from line to line, from which on no cell is wrapped
 COUNTED = 0.6  # of the cells of a column that have digits
 FILLED = 0.5  # of the cells of a header
 BOLDER = 1.15  # of the strokes of other rows: a header's
+TRIES = 3  # layers of one set of columns that a table may begin at
 LARGE = 1.3  # of the usual type
 
 
@@ -30,26 +31,33 @@ def wrapped_tables(lines: Sequence[Line], em: float) -> list[Table]:
     """The tables among lines that have wrapped cells, rows that stand apart, and a column with numbers."""
     rows: list[Row] = [list(layer) for layer in layers(lines)]
     found: list[Table] = []
-    at = 0
+    at, tried = 0, 0
     while at < len(rows):
         if len(rows[at]) < LEAST_COLUMNS:
             at += 1
             continue
         end = _end(rows, at, em)
-        start = len(rows) - _end(rows[::-1], len(rows) - end, em)
-        found_here = [_table(rows[low:end], em) for low in sorted({start, at})]
-        tables = [table for table in found_here if table]
-        if tables:  # what stands over a header may have ended the columns too early
-            first = min(k for k in range(start, end) for table in tables if rows[k][0] in table.lines)
-            again = _table(rows[first : _end(rows, first, em)], em)
-            tables += [again] if again else []
-        tables = [table for table in tables if not _cut_short(table, rows, em)]
-        best = max(tables, key=lambda table: len(table.lines), default=None)
-        at += 1
+        best = _largest(rows, at, end, em)
         if best and not any(line in other.lines for other in found for line in best.lines):
             found.append(best)
-            at = max(at, 1 + max(k for k, row in enumerate(rows) if row[0] in best.lines))
+            at, tried = max(at, max(k for k, row in enumerate(rows) if row[0] in best.lines)), 0
+        tried += 1
+        at = end if tried > TRIES else at + 1  # a long list of things that are no table takes no longer than a page
+        tried = 0 if at == end else tried
     return found
+
+
+def _largest(rows: list[Row], at: int, end: int, em: float) -> Table | None:
+    """The largest table that goes through a layer and ends with its columns or before."""
+    start = len(rows) - _end(rows[::-1], len(rows) - end, em)
+    found = [_table(rows[low:end], em) for low in sorted({start, at})]
+    tables = [table for table in found if table]
+    if tables:  # what stands over a header may have ended the columns too early
+        first = min(k for k in range(start, end) for table in tables if rows[k][0] in table.lines)
+        again = _table(rows[first : _end(rows, first, em)], em)
+        tables += [again] if again else []
+    whole = [table for table in tables if not _cut_short(table, rows, em)]
+    return max(whole, key=lambda table: len(table.lines), default=None)
 
 
 def _cut_short(table: Table, rows: list[Row], em: float) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from workers.layout.bands import Bands
 from workers.layout.columns import aligned_share, runs_on, wraps
 from workers.layout.floats import quoted
 from workers.layout.gutters import outside
-from workers.layout.lines import core, in_rows
+from workers.layout.lines import Line, core, in_rows
 from workers.layout.pieces import Row, hull, lines_of, pieces_of
 from workers.layout.rules import Rules
 from workers.layout.stripes import columns_of_both
@@ -25,6 +26,7 @@ LONG = 6  # lines of running text that are no mere note
 NARROW = 0.5  # ems that are left of a gutter that goes on
 NEAR = 3  # layers
 COLUMNS = 3
+BOLDER, LARGER = 1.15, 1.1  # of the strokes and the size of the type over it: a title's
 TITLE = 1.5  # of the usual type: a letterhead's
 NOT_ALIGNED = 0.5  # of the lines of notes beside sums
 
@@ -67,6 +69,10 @@ class Strata:
         near = [row for row in above[-NEAR:] if len(row) > 1], [row for row in below[:NEAR] if len(row) > 1]
         if not all(near) or len(above[-1]) < 2 or len(below[0]) < 2:
             return False
+        over, under = lines_of(pieces_of(near[0])), lines_of(below[0])
+        for size, most in (("weight", BOLDER), ("em", LARGER)):  # the titles of cards are no row under others
+            if over and under and _usual(under, size) > most * _usual(over, size) > 0:
+                return False
         return columns_of_both(pieces_of(near[0]), pieces_of(near[1]), self.em) >= COLUMNS
 
     def _flows(self, rows: list[Row], low: int, at: int, high: int) -> bool:
@@ -146,6 +152,10 @@ class Strata:
             and below[0][0].box.x1 < spans[1][0] - self.em
             and not any(numeric(line.text) for line in labels)
         )
+
+
+def _usual(lines: Sequence[Line], size: str) -> float:
+    return median(getattr(line, size) for line in lines)
 
 
 def _left_of(gap: Span, gutters: Sequence[Span]) -> float:

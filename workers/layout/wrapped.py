@@ -61,10 +61,12 @@ def _largest(rows: list[Row], at: int, end: int, em: float) -> Table | None:
 
 
 def _cut_short(table: Table, rows: list[Row], em: float) -> bool:
-    """Whether a row with as many cells follows a table closely."""
-    at = 1 + max(k for k, row in enumerate(rows) if any(line in table.lines for line in lines_of(row)))
-    near = at < len(rows) and hull(rows[at]).y1 - table.box.y2 < MOST_WHITE * em
-    return near and len(rows[at]) >= len(table.cells[0])
+    """Whether a row with as many cells stands close under a table, or not far over it."""
+    own = [at for at, row in enumerate(rows) if any(line in table.lines for line in lines_of(row))]
+    over, under = rows[: own[0]][-1:], rows[own[-1] + 1 :][:1]
+    far = [(table.box.y1 - hull(row).y2, 2 * MOST_WHITE, row) for row in over]
+    far += [(hull(row).y1 - table.box.y2, MOST_WHITE, row) for row in under]
+    return any(white < most * em and len(row) >= len(table.cells[0]) for white, most, row in far)
 
 
 def _end(rows: list[Row], start: int, em: float) -> int:

@@ -45,6 +45,13 @@ def test_authors_of_uneven_length_centred_over_columns_of_other_widths_are_bylin
     assert page.text.split() == words((TITLE,), *(block for _, block in blocks), TEXT, TEXT)
 
 
+def test_the_first_paragraphs_of_columns_under_a_title_are_no_bylines() -> None:
+    first = (*LEFT, "It has four lines of text.")
+    paragraphs = [part for x in (100, 520) for y in (100, 250) for part in column(x, y, *first)]
+    page = read([line(100, 20, TITLE, em=44), *paragraphs])
+    assert page.text.split() == words((TITLE,), first, first, first, first)
+
+
 def test_a_number_under_the_middle_column_is_read_last() -> None:
     page = read([*columns(100, 100, 460, 820), *centred(640, 420, "– 12 –")])
     assert page.text.split() == words(TEXT, TEXT, TEXT, ("– 12 –",))

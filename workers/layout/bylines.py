@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workers.layout.columns import wraps
 from workers.layout.gutters import between, union
 from workers.layout.lines import Line, core
 from workers.layout.pieces import Flow, Piece, Row, lines_of, pieces_of
@@ -14,6 +15,7 @@ BIG_TYPE = 1.2  # of the usual type: a title's
 LEAST_GUTTER = 0.8  # ems
 OVER = 4  # layers between a title and its bylines, at most: it may have a date or a subtitle
 MOST_LINES = 7
+MOST_WORDS = 7  # in a line
 FEW_LINES = 4  # of blocks without a mail address
 NEXT = 2.2  # ems from one line of a block to the next, at most
 ALIGNED = 0.5  # ems
@@ -55,6 +57,8 @@ class Bylines:
         spans = union([(line.box.x1, line.box.x2) for line in lines])
         blocks = [[line for line in lines if low <= line.box.middle[0] <= high] for low, high in spans]
         mails = sum(any("@" in line.text for line in block) for block in blocks)
+        if any(wraps(block) or max(len(line.text.split()) for line in block) > MOST_WORDS for block in blocks):
+            return None  # the first paragraphs of columns
         if min(map(len, blocks), default=0) < 2 or not self._text_under(rows[end : end + UNDER]):
             return None
         if 2 * mails < len(blocks) and (max(map(len, blocks)) > FEW_LINES or not self._apart(rows, start, end)):

@@ -155,7 +155,7 @@ class Strata:
 
 
 def _usual(lines: Sequence[Line], size: str) -> float:
-    return median(getattr(line, size) for line in lines)
+    return float(median(getattr(line, size) for line in lines))
 
 
 def _left_of(gap: Span, gutters: Sequence[Span]) -> float:

@@ -57,8 +57,8 @@ class Bylines:
         spans = union([(line.box.x1, line.box.x2) for line in lines])
         blocks = [[line for line in lines if low <= line.box.middle[0] <= high] for low, high in spans]
         mails = sum(any("@" in line.text for line in block) for block in blocks)
-        if any(wraps(block) or max(len(line.text.split()) for line in block) > MOST_WORDS for block in blocks):
-            return None  # the first paragraphs of columns
+        if any(map(_told, blocks)):
+            return None
         if min(map(len, blocks), default=0) < 2 or not self._text_under(rows[end : end + UNDER]):
             return None
         if 2 * mails < len(blocks) and (max(map(len, blocks)) > FEW_LINES or not self._apart(rows, start, end)):
@@ -110,6 +110,12 @@ class Bylines:
             return False
         inner = [_white(rows[at - 1], rows[at]) for at in range(start + 1, end)]
         return _white(rows[end - 1], rows[end]) > WIDER * max(inner, default=0.0)
+
+
+def _told(block: Sequence[Line]) -> bool:
+    """Whether a block is running text, as the first paragraphs of columns are."""
+    mailed = any("@" in line.text for line in block)
+    return max(len(line.text.split()) for line in block) > MOST_WORDS or (not mailed and wraps(block))
 
 
 def _white(above: Row, below: Row) -> float:

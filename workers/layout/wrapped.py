@@ -23,6 +23,7 @@ ONE_LINE = 1.75  # ems from line to line, from which on no cell is wrapped
 COUNTED = 0.6  # of the cells of a column that have digits
 FILLED = 0.5  # of the cells of a header
 BOLDER = 1.15  # of the strokes of other rows: a header's
+BEYOND = 5  # layers over a table that may be its header and first row
 TRIES = 3  # layers of one set of columns that a table may begin at
 LARGE = 1.3  # of the usual type
 
@@ -61,12 +62,22 @@ def _largest(rows: list[Row], at: int, end: int, em: float) -> Table | None:
 
 
 def _cut_short(table: Table, rows: list[Row], em: float) -> bool:
-    """Whether a row with as many cells stands close under a table, or not far over it."""
+    """Whether a row with as many cells, in the same columns, stands close under a table, or not far over it."""
     own = [at for at, row in enumerate(rows) if any(line in table.lines for line in lines_of(row))]
-    over, under = rows[: own[0]][-1:], rows[own[-1] + 1 :][:1]
+    over, under = rows[max(0, own[0] - BEYOND) : own[0]], rows[own[-1] + 1 :][:1]
     far = [(table.box.y1 - hull(row).y2, 2 * MOST_WHITE, row) for row in over]
     far += [(hull(row).y1 - table.box.y2, MOST_WHITE, row) for row in under]
-    return any(white < most * em and len(row) >= len(table.cells[0]) for white, most, row in far)
+    count = len(table.cells[0])
+    return any(
+        white < most * em and len(row) >= count and (row not in over[:-1] or _keeps(row, table, em))
+        for white, most, row in far
+    )
+
+
+def _keeps(row: Row, table: Table, em: float) -> bool:
+    """Whether a row has a piece in each column of a table."""
+    spans = _spans([row, list(table.lines)], em)
+    return len({column_of(piece.box, spans) for piece in row}) == len(spans) == len(table.cells[0])
 
 
 def _end(rows: list[Row], start: int, em: float) -> int:

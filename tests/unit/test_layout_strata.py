@@ -138,3 +138,14 @@ def test_the_note_under_totals_is_none_of_their_rows() -> None:
     ]
     page = read([*lines, line(100, 212, "Please pay within 30 days of this letter.")])
     assert tables_in(page.markdown) == [[list(pair) for pair in sums]]
+
+
+def test_rows_of_cards_with_bold_titles_are_parted_by_a_strip_and_the_rows_of_a_table_are_not() -> None:
+    def card(x: float, y: float, weight: float) -> list[Line]:
+        return [line(x, y, "Card", weight=weight), *column(x, y + 40, "Some words", "of a card", "told here")]
+
+    def rows(weight: float) -> list[Row]:
+        return stacked([one for y in (100, 320) for x in (100, 400, 700) for one in card(x, y, weight)])
+
+    parts = [Strata(20.0, Rules())._table(some[:4], some[4:]) for some in (rows(0.2), rows(0.12))]
+    assert parts == [False, True]

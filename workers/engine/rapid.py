@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from ocr_tasks.contract import Operation, PageResult
 from workers.engine import PageDone, PageWork, WorkId
 
-LAYOUT_VERSION = 9  # raise it with every change that makes pages come out differently
+LAYOUT_VERSION = 10  # raise it with every change that makes pages come out differently
 
 
 class RapidEngine:

@@ -17,6 +17,7 @@ LEAST_GUTTER = 0.8  # of an em
 ENOUGH_GUTTER = 3.0  # of an em: wider ones count no more than this one
 BIG_TYPE = 1.2  # of an em: a heading's
 SIDE_BY_SIDE = 0.5  # of the height that two columns share: in the rest, one of them may have nothing
+SAME_EDGE = 0.5  # ems
 FAR = 1.5  # ems between what does not belong together
 NEARER = 5  # rows that may belong to what is beyond a band
 OVER_COLUMNS = 4  # rows of text over all columns that may have been taken for theirs
@@ -134,12 +135,23 @@ class Bands:
             while 0 <= (at := end if step > 0 else start - 1) < len(rows):
                 left = between(union([*((p.box.x1, p.box.x2) for p in rows[at]), (-1e9, gutter[0]), (gutter[1], 1e9)]))
                 widest = max(left, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
-                if widest[1] - widest[0] >= least:
+                ragged = widest[1] - widest[0] >= LEAST_GUTTER * self.em and self._ragged(
+                    rows[start:end], rows[at], widest
+                )
+                if widest[1] - widest[0] >= least or ragged:
                     gutter = widest
                 elif not self._same_columns(rows[start:end], rows[at]):
                     break
                 start, end = (start, end + 1) if step > 0 else (start - 1, end)
         return start, end
+
+    def _ragged(self, band: list[Row], row: Row, gutter: Span) -> bool:
+        """Whether a row only reaches further into a gutter than a band does, with lines that start where others do."""
+        near = SAME_EDGE * self.em
+        starts = [piece.box.x1 for some in band for piece in some]
+        right = min((x for x in starts if x > gutter[0]), default=gutter[1])
+        flush = all(sum(abs(piece.box.x1 - x) < near for x in starts) > 1 for piece in row)
+        return abs(gutter[1] - right) < near and flush
 
     def _nearer(self, rows: list[Row], beyond: list[Row]) -> int:
         """How many rows on this side of a band stand far from the rest and near to what is beyond it."""
@@ -180,7 +192,7 @@ class Bands:
             return 1
         for at in range(1, min(OVER_COLUMNS, len(rows) - 3)):
             rest = rows[at + 1 : at + 1 + half]
-            if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self._running(rest):
+            if len(rows[at]) == 1 and self._crosses(rows[at], rest) and self.running(rest):
                 return at + 1
         return 0
 
@@ -192,17 +204,22 @@ class Bands:
         if len(rest) < 2:
             return len(big) == len(row)
         if len(row) == 1:  # a heading, or the last line of what runs over all columns
-            return bool(big) or (self._crosses(row, rest) and self._running(rest))
-        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self._running(rest)))
+            return bool(big) or (self._crosses(row, rest) and (self.running(rest) or self._tabular(rest)))
+        return self._bar(row, rest) or (self._crosses(row, rest) and (bool(big) or self.running(rest)))
 
     def _crosses(self, row: Row, rest: list[Row]) -> bool:
         return len(self.gutters([row, *rest])) < len(self.gutters(rest))
 
-    def _running(self, rows: list[Row]) -> bool:
+    def running(self, rows: list[Row]) -> bool:
         """Whether at least two columns of a band are running text."""
         spans = outside(self.gutters(rows), hull([piece for row in rows for piece in row]))
         lines = [piece for row in rows for piece in row if isinstance(piece, Line)]
         return sum(wraps([line for line in lines if column_of(line.box, spans) == at]) for at in range(len(spans))) >= 2
+
+    def _tabular(self, rows: list[Row]) -> bool:
+        """Whether rows have at least three columns that are filled side by side."""
+        columns = len(self.gutters(rows)) + 1
+        return columns > 2 and sum(len(row) >= columns for row in rows[:3]) > 1
 
     def _bar(self, row: Row, rest: list[Row]) -> bool:
         """Whether a row stands off and does not keep to the columns: it goes on over things set across its gaps."""

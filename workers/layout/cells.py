@@ -15,6 +15,7 @@ STRETCHED = 2.5  # of an em: the widest in a line that was stretched to the widt
 WIDE_SPACE = 1.6  # of the usual step from letter to letter
 AROUND = 5.0  # ems from a line to those that are looked at beside it, three above and three below
 FLUSH = 0.7  # of an em
+SAME_TYPE = 1.25  # of the type size
 ALIGNED = 0.3  # of an em
 INDENT = 3.0  # ems
 LONG_WORD = 15  # letters
@@ -52,9 +53,17 @@ def _right_of(line: Line, others: Sequence[Line]) -> Line | None:
 def _one(parts: Sequence[Line], lines: Sequence[Line]) -> bool:
     """Whether parts that stand in a row are one justified line, and not lines of columns beside each other."""
     whole = around([part.box for part in parts])
-    return _flush(whole, parts[0].em, lines) > 0 and not any(
-        _flush(part.box, part.em, lines) > 1 for part in (parts[0], parts[-1])
+    return (
+        _flush(whole, parts[0].em, lines) > 0
+        and not any(_flush(part.box, part.em, lines) > 1 for part in (parts[0], parts[-1]))
+        and not any(_starts(part, lines) > 1 for part in parts[1:])
     )
+
+
+def _starts(line: Line, lines: Sequence[Line]) -> int:
+    """How many of the lines near a line start where it does, as those of a column."""
+    away = ((abs(line.box.middle[1] - other.box.middle[1]), abs(line.box.x1 - other.box.x1)) for other in lines)
+    return sum(0.5 * line.em < down < AROUND * line.em and across < FLUSH * line.em for down, across in away)
 
 
 def _flush(box: Box, em: float, lines: Sequence[Line]) -> int:
@@ -63,6 +72,7 @@ def _flush(box: Box, em: float, lines: Sequence[Line]) -> int:
         0.5 * em < abs(box.middle[1] - other.box.middle[1]) < AROUND * em
         and abs(box.x1 - other.box.x1) < FLUSH * em
         and abs(box.x2 - other.box.x2) < FLUSH * em
+        and max(em, other.em) < SAME_TYPE * min(em, other.em)
         for other in lines
     )
 

@@ -9,9 +9,8 @@ from itertools import pairwise
 from statistics import median
 
 from workers.layout.lines import Line, around, baseline, step
-from workers.layout.pieces import Piece, lines_of
+from workers.layout.pieces import Piece
 from workers.layout.tables import Span, column_of
-from workers.layout.words import numeric
 
 LEAST_PITCH = 0.9  # ems from line to line
 WIDER = 1.14  # of the pitch of a cell's lines: from row to row
@@ -56,7 +55,7 @@ class Columns:
         starts = self._ruled() or self._free(WIDER)
         while True:
             found = [self._row(low, high) for low, high in pairwise([0, *starts, len(self.rows)])]
-            wrong = next((at for at, row in enumerate(found[1:], 1) if not self.ruled and not self._even(row)), None)
+            wrong = next((at for at, row in enumerate(found[1:], 1) if not self.ruled and not self.even(row)), None)
             if wrong is None:
                 return found
             starts.remove(starts[wrong - 1])
@@ -65,12 +64,15 @@ class Columns:
     def pitch(self) -> float:
         """How far the lines of one cell stand apart, in pixels."""
         cells = self._row(0, len(self.rows)).cells
-        steps = sorted(
-            apart
+        pairs = [
+            (above, below)
             for cell in cells
             for above, below in pairwise(cell)
             if isinstance(above, Line) and isinstance(below, Line)
-            if (apart := step(above, below)) > LEAST_PITCH * self.em
+        ]
+        alike = [pair for pair in pairs if max(pair[0].em, pair[1].em) < LARGER * min(pair[0].em, pair[1].em)]
+        steps = sorted(
+            apart for above, below in alike or pairs if (apart := step(above, below)) > LEAST_PITCH * self.em
         )
         if not steps:
             return self.em
@@ -125,15 +127,16 @@ class Columns:
         least = max(least * self.pitch, self.pitch + 0.15 * self.em)
         return [at for at, gap in enumerate(self._gaps) if gap > least]
 
-    def _even(self, row: CellRow) -> bool:
-        """Whether the cells of a row start at one height, or have their middles there."""
+    def even(self, row: CellRow) -> bool:
+        """Whether the cells of a row start at one height, or have their middles or their ends there."""
         cells = [cell for cell in row.cells if cell]
         firsts = [cell[0] for cell in cells]
         tops = [piece.box.middle[1] if isinstance(piece, Line) else piece.box.y1 + self.em / 2 for piece in firsts]
         bases = [baseline(piece) if isinstance(piece, Line) else piece.box.y1 + self.em for piece in firsts]
         middles = [around([piece.box for piece in cell]).middle[1] for cell in cells]
+        ends = [baseline(cell[-1]) if isinstance(cell[-1], Line) else cell[-1].box.y2 for cell in cells]
         near = (ALIGNED if all(isinstance(cell[0], Line) for cell in cells) else ABOUT) * self.em
-        return any(max(heights) - min(heights) < near for heights in (tops, bases, middles))
+        return any(max(heights) - min(heights) < near for heights in (tops, bases, middles, ends))
 
 
 def _core(piece: Piece) -> tuple[float, float]:
@@ -205,46 +208,3 @@ def _titled(pieces: Sequence[Piece]) -> bool:
         return False
     bold = first.weight > BOLDER * median(line.weight for line in rest)
     return bold or first.em > LARGER * median(line.em for line in rest)
-
-
-def longest_run(found: Sequence[CellRow]) -> Sequence[CellRow]:
-    """The most rows of cells under one another that may be a table's: the first and last of them have several cells.
-
-    Between them no row is of one cell with several lines.
-    """
-    best: Sequence[CellRow] = []
-    start = 0
-    for end, row in enumerate([*found, None]):
-        if row is None or (row.filled < 2 and max(map(len, row.cells)) > 1):
-            run = found[start:end]
-            several = [at for at, each in enumerate(run) if each.filled > 1]
-            run = run[several[0] : several[-1] + 1] if several else []
-            best = max(best, run, key=len)
-            start = end + 1
-    return best
-
-
-def are_records(found: Sequence[CellRow], pitch: float | None) -> bool:
-    """Whether rows of cells are those of a table; `pitch` of a cell's lines where no rules part the rows.
-
-    Most have several cells, all of them short; none has numbers under one another. Without rules, one column at least
-    is of single lines, the lines of a cell stand close, and in few rows all cells are of as many lines: these would be
-    rows of their own.
-    """
-    cells = [cell for row in found for cell in row.cells if cell]
-    several = sum(row.filled > 1 for row in found)
-    if len(found) < 3 or (pitch is not None and (len(found) < 4 or len(found[0].cells) < 3)):
-        return False
-    if 3 * several < 2 * len(found) or max(map(len, cells)) > LONGEST_CELL:
-        return False
-    if any(sum(isinstance(piece, Line) and numeric(piece.text) for piece in cell) > 1 for cell in cells):
-        return False
-    columns = [[cell for cell in column if cell] for column in zip(*(row.cells for row in found), strict=True)]
-    single = any(2 * sum(len(cell) == 1 for cell in column) > len(column) for column in columns)
-    lengths = [{len(cell) for cell in row.cells if cell} for row in found if row.filled > 1]
-    if pitch is None:
-        return True
-    pairs = [pair for cell in cells for pair in pairwise(lines_of(cell))]
-    return max((step(*pair) for pair in pairs), default=0.0) < CLOSE * pitch and (
-        single and 4 * sum(len(some) == 1 < min(some) for some in lengths) <= len(lengths)
-    )

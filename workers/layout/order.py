@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workers.layout.bands import BIG_TYPE, Bands
+from workers.layout.bylines import Bylines
+from workers.layout.cards import with_cards
 from workers.layout.changes import changes, prose
-from workers.layout.columns import beside, runs, separate, strip, wraps
-from workers.layout.floats import floating
-from workers.layout.grids import FREE, CellRow, Columns, are_records, card_rows, entries, longest_run
+from workers.layout.columns import beside, runs, separate, strip
+from workers.layout.floats import around_aside
+from workers.layout.grids import FREE, CellRow, Columns, card_rows, entries
 from workers.layout.gutters import outside
 from workers.layout.joined_columns import joined_columns
 from workers.layout.lined import parted_by_rules
 from workers.layout.lines import Line, in_rows, layers
+from workers.layout.margins import Margins
 from workers.layout.menus import are_menus
 from workers.layout.pieces import Figure, Flow, Frame, Group, Piece, Row, Table, hull, lines_of, merged, pieces_of
+from workers.layout.records import are_records, longest_run
 from workers.layout.rules import Rules, parting
 from workers.layout.sections import Sections
 from workers.layout.strata import Strata
@@ -49,7 +53,16 @@ class Order:
 
     def groups(self, pieces: Sequence[Piece]) -> list[Group]:
         """The pieces in reading order, put together to what is read in one go."""
-        sections = self._sections.split(layers(pieces))
+        rows = layers(pieces)
+        margins = Margins(self.em, self.rules)
+        if foot := margins.under(rows):
+            return [*self.groups(pieces_of(rows[:-foot])), *self._flow(rows[-foot:])]
+        if bylines := Bylines(self.em).find(rows):
+            start, end, blocks = bylines
+            return [*self.groups(pieces_of(rows[:start])), *blocks, *self.groups(pieces_of(rows[end:]))]
+        if head := margins.over(rows):
+            return [*self._flow(rows[:head]), *self.groups(pieces_of(rows[head:]))]
+        sections = self._sections.split(rows)
         return [
             group
             for section in sections
@@ -65,21 +78,19 @@ class Order:
         heading = self.bands.heading_across(rows, start, end)
         if heading is not None:
             return merged(self._part(rows[:heading]) + self._flow([rows[heading]]) + self._part(rows[heading + 1 :]))
-        if (aside := floating(self.bands, rows[start:end], rows[end:])) is not None:
-            top = hull(aside).y1
-            text = [piece for piece in pieces_of(rows) if piece not in aside]
-            over, beside = ([piece for piece in text if (piece.box.middle[1] < top) == side] for side in (True, False))
-            return merged(self._part(layers(over)) + self.groups(aside) + self._part(layers(beside)))
+        if (flowed := around_aside(self.bands, rows, start, end)) is not None:
+            before, aside, beside = flowed
+            return merged(self._part(layers(before)) + self.groups(aside) + self._part(layers(beside)))
         return merged(self._part(rows[:start]) + self._columns(rows[start:end]) + self._part(rows[end:]))
 
     def _columns(self, rows: list[Row]) -> list[Group]:
         """The groups of a band: its columns one after the other, or a table, or row by row."""
-        if over := self._over_table(rows):
-            return [*self._flow(rows[:over]), *self._columns(rows[over:])]
+        if above := self._over_table(rows):
+            return [*self._flow(rows[:above]), *self._columns(rows[above:])]
         spans = outside(self.bands.gutters(rows), hull(pieces_of(rows)))
         pieces = pieces_of(rows)
         columns = [[piece for piece in pieces if column_of(piece.box, spans) == at] for at in range(len(spans))]
-        joint = self._with_cards(joined_columns(columns))
+        joint = with_cards(joined_columns(columns), self.em)
         if (cells := self._cells(rows, spans, len(joint) > 1)) is not None:
             return cells
         if all(isinstance(piece, Frame) for piece in pieces):
@@ -94,8 +105,8 @@ class Order:
         columns = Columns(rows, spans, self.em, ruled)
         found = columns.cell_rows()
         if (at := changes(found, columns.pitch, self.em)) is not None:
-            over, under = ([row for part in parts for row in part.rows] for parts in (found[:at], found[at:]))
-            return self._part(over) + self._part(under)
+            above, below = ([row for part in parts for row in part.rows] for parts in (found[:at], found[at:]))
+            return self._part(above) + self._part(below)
         running = prose(found)
         widths = sorted(high - low for low, high in spans)
         side_bar = running and widths[-1] > UNEVEN * widths[0]  # perhaps, beside the text of a page
@@ -121,8 +132,8 @@ class Order:
             return [cells_table([[lines_of(cell) for cell in row.cells] for row in own])]
         first = found.index(own[0])
         parts = (found[:first], own, found[first + len(own) :])
-        over, within, under = ([row for part in some for row in part.rows] for some in parts)
-        return [*self._part(over), *self._columns(within), *self._part(under)]
+        above, within, below = ([row for part in some for row in part.rows] for some in parts)
+        return [*self._part(above), *self._columns(within), *self._part(below)]
 
     def _over_table(self, rows: list[Row]) -> int:
         """How many rows of text stand over the header of a ruled table, and end in its columns by chance."""
@@ -131,25 +142,6 @@ class Order:
         if not first or not rules or hull(rows[first]).middle[1] > min(rules):
             return 0
         return first if hull(rows[first]).middle[1] - hull(rows[first - 1]).middle[1] > SAME_ROW * self.em else 0
-
-    def _with_cards(self, columns: list[list[Piece]]) -> list[list[Piece]]:
-        """Columns, those put together that are rows of cards beside something else."""
-        for size in range(len(columns) - 1, 1, -1):
-            for start in range(len(columns) - size + 1):
-                some = columns[start : start + size]
-                if self._in_rows_of_cards(some):
-                    together = [piece for column in some for piece in column]
-                    return [*columns[:start], together, *columns[start + size :]]
-        return columns
-
-    def _in_rows_of_cards(self, columns: list[list[Piece]]) -> bool:
-        """Whether some columns hold rows of cards."""
-        rows = layers([piece for column in columns for piece in column])
-        if len(Sections(self.em, Rules()).split(rows)) > 1:  # around rows of frames
-            return True
-        cells = Columns(rows, [(hull(column).x1, hull(column).x2) for column in columns], self.em)
-        cards = len(card_rows(cells.cell_rows(), FREE * cells.pitch)) > 1
-        return cards and not any(wraps(lines_of(column)) for column in columns)
 
     def _tabular(self, rows: list[list[Line]]) -> list[Group]:
         """Rows whose cells line up, cut where they stand far apart: tables, or rows to be read as they are."""

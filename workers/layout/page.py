@@ -19,6 +19,7 @@ from workers.layout.rules import NEAR, Rules, frames, grids
 from workers.layout.spacing import mend
 from workers.layout.stripes import stripes, without
 from workers.layout.tables import inside, ruled_table
+from workers.layout.wrapped import wrapped_tables
 
 LAST_LINES = 8
 RIGHTS = re.compile(r"©|\(c\) ?\d{4}|^copyright\b|all rights reserved", re.IGNORECASE)
@@ -69,6 +70,9 @@ def _groups(lines: Sequence[Line], rules: Rules, figures: Sequence[Box], em: flo
             parts.append(table)
             rest = [line for line in rest if not inside(grid, line)]
     rest = within_columns(cut_apart(joined_again(rest)))
+    for table in wrapped_tables(rest, em) if tables else []:
+        parts.append(table)
+        rest = [line for line in rest if line not in table.lines]
     for table in lined_tables(rules, rest, em, partial(_one_table, em)) if tables else []:
         parts.append(table)
         rest = [line for line in rest if line not in table.lines]

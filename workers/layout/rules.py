@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from workers.layout.lines import Box
 
 NEAR = 10.0  # pixels that two ends may be apart and still meet
+INNER = 0.6  # of the height of a row
+HALF = 0.5  # of the rows of a grid
 INSET = 5.0  # pixels at both ends by which two sides of one frame never differ
 
 
@@ -71,9 +74,19 @@ def grids(rules: Rules) -> list[Grid]:
     found = []
     for group in connected(rules):
         xs, ys = _edges(group.down), _edges(group.across)
-        if len(xs) >= 3 and len(ys) >= 3:
+        if len(xs) >= 3 and len(ys) >= 3 and _inner(group, xs, ys) > HALF:
             found.append(Grid(xs, ys, group))
     return found
+
+
+def _inner(rules: Rules, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """The share of the rows of a grid that inner edges run along: the cells of a header alone may have such."""
+    inner = [rule for rule in rules.down if xs[0] + NEAR < rule.at < xs[-1] - NEAR]
+    parted = [
+        any(min(rule.end, low) - max(rule.start, high) > INNER * (low - high) for rule in inner)
+        for high, low in pairwise(ys)
+    ]
+    return sum(parted) / len(parted)
 
 
 def parting(rules: Rules, box: Box) -> list[float]:

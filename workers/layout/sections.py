@@ -34,7 +34,7 @@ class Sections:
             return []
         page = hull(pieces_of(rows))
         for at in range(1, len(rows)):
-            rules = self._between(rows[at - 1], rows[at], page)
+            rules = [rule for rule in self._between(rows[at - 1], rows[at], page) if not _passed(rule, rows, at)]
             if (
                 self._barred(rules, rows[at - 1], rows[at], page)
                 or (rules and self._differ(rows[max(start, at - 3) : at], rows[at:]))
@@ -95,6 +95,16 @@ class Sections:
 def one_table(em: float, above: Row, below: Row) -> bool:
     """Whether two rows may be of one table: at least two columns start, end or have their middle in both."""
     return columns_of_both(above, below, em) >= 2
+
+
+def _passed(rule: Rule, rows: list[Row], at: int) -> bool:
+    """Whether something goes on beside the end of a rule that parts rows, as a page's side bar does."""
+    sides = ([piece.box for piece in pieces_of(some)] for some in (rows[:at], rows[at:]))
+    right, left = zip(
+        *((any(box.x1 > rule.end for box in boxes), any(box.x2 < rule.start for box in boxes)) for boxes in sides),
+        strict=True,
+    )
+    return all(right) or all(left)
 
 
 def _only_frames(row: Row) -> bool:

@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from workers.layout.bands import Bands
-from workers.layout.columns import wraps
+from workers.layout.columns import aligned_share, runs_on, wraps
+from workers.layout.floats import quoted
 from workers.layout.gutters import outside
-from workers.layout.lines import core, in_rows
+from workers.layout.lines import Line, core, in_rows
 from workers.layout.pieces import Row, hull, lines_of, pieces_of
 from workers.layout.rules import Rules
+from workers.layout.stripes import columns_of_both
 from workers.layout.tables import Span, column_of
 from workers.layout.ties import ties
+from workers.layout.words import numeric
 
 LESS = 0.9  # of the white of a strip: that within what it parts
 LEAST, WIDE = 1.2, 2.0  # ems of white, the second beside running text
 CLEAR, NONE_LIKE = 1.45, 0.6  # ems of white, and of it: that of any other strip
 LONG = 6  # lines of running text that are no mere note
 NARROW = 0.5  # ems that are left of a gutter that goes on
+NEAR = 3  # layers
+COLUMNS = 3
+BOLDER, LARGER = 1.15, 1.1  # of the strokes and the size of the type over it: a title's
+TITLE = 1.5  # of the usual type: a letterhead's
+NOT_ALIGNED = 0.5  # of the lines of notes beside sums
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,31 @@ class Strata:
         low = next((k for k in range(at - 1, 0, -1) if gaps[k] > LESS * gaps[at]), 0)
         high = next((k for k in range(at + 1, len(rows)) if gaps[k] > LESS * gaps[at]), len(rows))
         above, below = rows[low:at], rows[at:high]
-        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
-            return False
         clear = gaps[at] > CLEAR * self.em
+        if gaps[at] < WIDE * self.em and any(map(self._runs, (above, below))):
+            return clear and self._sums(above, below)
         alone = clear and all(gap < NONE_LIKE * gaps[at] for k, gap in enumerate(gaps) if k != at)
         differ = self._ends(above, below) or (clear and self._others(above, below, alone))
-        return differ and not ties(rows[:at], rows[at:])
+        differ = differ or (clear and (self._letterhead(above, below) or self._sums(above, below)))
+        if not differ or ties(rows[:at], rows[at:]) or self._table(rows[:at], rows[at:]):
+            return False
+        return not self._flows(rows, low, at, high)
+
+    def _table(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether the layers on both sides of a strip keep to three columns and more, as the rows of a table do."""
+        near = [row for row in above[-NEAR:] if len(row) > 1], [row for row in below[:NEAR] if len(row) > 1]
+        if not all(near) or len(above[-1]) < 2 or len(below[0]) < 2:
+            return False
+        over, under = lines_of(pieces_of(near[0])), lines_of(below[0])
+        for size, most in (("weight", BOLDER), ("em", LARGER)):  # the titles of cards are no row under others
+            if over and under and _usual(under, size) > most * _usual(over, size) > 0:
+                return False
+        return columns_of_both(pieces_of(near[0]), pieces_of(near[1]), self.em) >= COLUMNS
+
+    def _flows(self, rows: list[Row], low: int, at: int, high: int) -> bool:
+        """Whether the text of a part flows around a quote and goes on in the other."""
+        bands = Bands(self.em)
+        return any(quoted(bands, rows, *part) is not None for part in ((low, at), (at, high)))
 
     def _crossed(self, rows: list[Row], at: int) -> bool:
         """Whether a standing rule inside, as the edge of a side bar, goes on across the strip over a layer."""
@@ -90,6 +118,44 @@ class Strata:
         if min(len(over), len(under)) < 2:
             return False
         return len(over & under) < min(len(over), len(under)) or (alone and over != under)
+
+    def _letterhead(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether one part is a large title beside an address, and the other starts with blocks side by side."""
+        bands = Bands(self.em)
+        pieces = pieces_of(above)
+        titles = [
+            title
+            for title in lines_of(pieces)
+            if title.em > TITLE * self.em
+            and all(title.box.overlap_x(piece.box) < 0 for piece in pieces if piece is not title)
+        ]
+        blocks = len(below[0]) > 1 and bool(bands.gutters(below[:1]))
+        return len(titles) == 1 and len(pieces) > 2 and blocks and len(bands.gutters(above)) == 1
+
+    def _sums(self, above: list[Row], below: list[Row]) -> bool:
+        """Whether one part is text beside sums, and the other starts with text under the first alone."""
+        whole = [at for at, row in enumerate(above) if len(lines_of(row)) < len(row)]
+        above = above[whole[-1] + 1 :] if whole else above
+        if not above:
+            return False
+        pieces = lines_of(pieces_of(above))
+        spans = outside(Bands(self.em).gutters(above), hull(pieces_of(above)))
+        columns = [[line for line in pieces if column_of(line.box, spans) == at] for at in range(len(spans))]
+        if len(spans) != 3 or len(below[0]) > 1:
+            return False
+        text, labels, sums = columns
+        own = wraps(text) or runs_on(text) or aligned_share([text, sums]) < NOT_ALIGNED
+        told = len(labels) == len(sums) > 1 and all(numeric(line.text) for line in sums) and len(text) > 1
+        return (
+            told
+            and own
+            and below[0][0].box.x1 < spans[1][0] - self.em
+            and not any(numeric(line.text) for line in labels)
+        )
+
+
+def _usual(lines: Sequence[Line], size: str) -> float:
+    return float(median(getattr(line, size) for line in lines))
 
 
 def _left_of(gap: Span, gutters: Sequence[Span]) -> float:

@@ -73,17 +73,26 @@ def headed(rows: list[Row], em: float) -> list[Row]:
     """Rows, the first cut behind a title with an address under it: another title beside it comes after these."""
     if len(rows) < 2 or len(rows[0]) < 2:
         return rows
-    head, *others = rows[0]
-    if not isinstance(head, Line) or others[0].box.x1 - head.box.x2 < APART * em:
+    head, others = _cut_apart(rows[0], em)
+    if not others or len(head) < len(lines_of(head)):
         return rows
-    own: list[Row] = [[head]]
-    last = head
+    own: list[Row] = [[line] for line in sorted(lines_of(head), key=lambda line: line.box.y1)]
+    edge = min(piece.box.x1 for piece in others)
     for row in rows[1:]:
-        line = row[0]
-        if not isinstance(line, Line) or len(row) > 1 or line.box.x2 >= others[0].box.x1:
+        line, last = row[0], own[-1][0]
+        if not isinstance(line, Line) or not isinstance(last, Line) or len(row) > 1 or line.box.x2 >= edge:
             break
         if not (_goes_on(last, line) or _heads(last, line, em)):
             break
         own.append(row)
-        last = line
-    return [*own, others, *rows[len(own) :]] if len(own) > 1 else rows
+    return [*own, others, *rows[1 + len(own) - len(head) :]] if len(own) > 1 else rows
+
+
+def _cut_apart(row: Row, em: float) -> tuple[Row, Row]:
+    """The pieces of a row up to the first wide gap, and those behind it."""
+    right = row[0].box.x2
+    for at, piece in enumerate(row):
+        if piece.box.x1 - right >= APART * em:
+            return row[:at], row[at:]
+        right = max(right, piece.box.x2)
+    return row, []

@@ -45,7 +45,9 @@ def letters_reach(text: str) -> tuple[float, float]:
     """How far the letters of a text reach above and below the line that they stand on, in ems."""
     if any(is_chinese(character) for character in text):
         return 0.8, 0.12
-    high = any(character.isupper() or character.isdigit() or character in "bdfhkl()[]{}/|$€£%&!?" for character in text)
-    low = any(character in "gjpqyQ()[]{}/|" for character in text)
+    high = any(
+        character.isupper() or character.isdigit() or character in "bdfhkl()[]{}/|$€£%&!?@" for character in text
+    )
+    low = any(character in "gjpqyQ()[]{}/|@" for character in text)
     over = 0.21 if high else 0.1 if "t" in text or "i" in text else 0.0
     return 0.52 + over, 0.21 if low else 0.12 if "," in text or ";" in text else 0.0

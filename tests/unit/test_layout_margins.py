@@ -103,6 +103,13 @@ def test_a_side_bar_goes_on_beside_the_rules_of_a_quote() -> None:
     assert len(Sections(20.0, Rules([Rule(at, 100, 800) for at in (215, 290)])).split(rows)) == 1
 
 
+def test_the_rules_of_a_quote_part_nothing_from_a_side_bar_that_ends_over_them() -> None:
+    aside = column(900, 100, "More to read", "Orders of last", "year are here")
+    text = [*column(100, 100, *LEFT), line(100, 235, "A quote of some words", em=34), *column(100, 320, *RIGHT)]
+    rows: list[Row] = [list(row) for row in layers([*text, *aside])]
+    assert len(Sections(20.0, Rules([Rule(at, 100, 800) for at in (215, 290)])).split(rows)) == 1
+
+
 @pytest.mark.parametrize("heading", [True, False])
 def test_a_quote_in_large_type_is_read_where_the_text_starts_to_flow_around_it(heading: bool) -> None:
     wide = "The text over it runs on from the left edge of the page to the right one, which is"

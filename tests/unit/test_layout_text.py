@@ -68,6 +68,13 @@ def test_a_mark_with_the_room_of_a_square_is_full_width() -> None:
     assert mended(spread("我们用them;他们", {6: 0.1, 7: 0.2})) == "我们用them;他们"
 
 
+def test_a_dot_with_room_after_it_at_the_start_of_a_line_is_a_bullet() -> None:
+    assert mended(spread("·数据科学", {0: 0.4})) == "• 数据科学"
+    assert mended(spread("· items", {0: 0.4})) == "• items"
+    assert mended(spread("·5 km", {0: 0.05})) == "·5 km"
+    assert mended(spread("卡尔·马克思", {2: 0.4})) == "卡尔·马克思"
+
+
 def test_full_width_marks_in_latin_text_are_made_plain() -> None:
     assert mended(spread("see （1）：yes", {})) == "see (1):yes"
 

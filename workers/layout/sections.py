@@ -10,6 +10,7 @@ from workers.layout.pieces import Frame, Row, hull, pieces_of
 from workers.layout.rules import NEAR, Rule, Rules
 from workers.layout.stripes import columns_of_both
 
+GUTTER = 1.0  # ems
 TITLE = 1.5  # of an em: larger than the headings of tables
 PANEL = 1.2  # ems that the edge of a bar reaches out of the text
 LOW_ROW = 3.5  # ems: the rows of most tables are lower
@@ -34,7 +35,11 @@ class Sections:
             return []
         page = hull(pieces_of(rows))
         for at in range(1, len(rows)):
-            rules = [rule for rule in self._between(rows[at - 1], rows[at], page) if not _passed(rule, rows, at)]
+            rules = [
+                rule
+                for rule in self._between(rows[at - 1], rows[at], page)
+                if not _passed(rule, rows, at) and not self._of_column(rule, rows[start:at])
+            ]
             if (
                 self._barred(rules, rows[at - 1], rows[at], page)
                 or (rules and self._differ(rows[max(start, at - 3) : at], rows[at:]))
@@ -44,6 +49,12 @@ class Sections:
                 parts.append(rows[start:at])
                 start = at
         return [*parts, rows[start:]]
+
+    def _of_column(self, rule: Rule, above: list[Row]) -> bool:
+        """Whether a rule ends before what stands at the right of the rows over it, as that of a quote beside a bar."""
+        right = [piece for piece in pieces_of(above) if piece.box.x1 > rule.end + GUTTER * self.em]
+        left = [piece for piece in pieces_of(above) if piece.box.x2 < rule.end + NEAR]
+        return len(right) > 1 and len(left) > 1 and len(right) + len(left) == len(pieces_of(above))
 
     def _before_imprint(self, above: list[Row], below: Row) -> bool:
         """Whether a row is the imprint of a web page, under all that stands over it."""

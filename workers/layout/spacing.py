@@ -16,6 +16,7 @@ BETWEEN_WORDS = 0.5  # of an em: never reached inside a word, where the recognis
 LIKE_SPACES = 0.8  # of the gaps at the spaces that it did read in a line: inside words hardly any is above 0.7
 LEAST_SPACE = 0.15  # of an em: narrower gaps at spaces are no measure
 BESIDE_DASH, AROUND_DASH = 0.24, 0.75  # of an em, on each side or together: a hyphen has 0.2 at most
+AFTER_BULLET = 0.25  # of an em
 ONE_WIDTH = 0.3  # gaps a letter
 AFTER_FULL_WIDTH = 0.42  # of an em: a full-width mark takes half of its square, 0.46 and more
 FULL_WIDTH = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。"}
@@ -60,7 +61,7 @@ def _mended(line: Line, beside_chinese: float) -> Line:
         placed = _without_spaces_at_marks(_full_width(placed, line, chinese))
     else:
         placed = [(HALF_WIDTH.get(character, character), place) for character, place in placed]
-    placed = _spaced(placed, line, beside_chinese)
+    placed = _bulleted(_spaced(placed, line, beside_chinese), line)
     text = _digits_and_letters("".join(character for character, _ in placed), bool(chinese))
     return replace(line, text=text, places=tuple(place for _, place in placed))
 
@@ -68,6 +69,17 @@ def _mended(line: Line, beside_chinese: float) -> Line:
 def gap_between(line: Line, left: float, right: float) -> float:
     """The widest stretch without ink whose middle lies between two places, in ems."""
     return max((high - low for low, high in line.gaps if left < (low + high) / 2 < right), default=0.0) / line.em
+
+
+def _bulleted(placed: Placed, line: Line) -> Placed:
+    """A dot before a gap at the start of a line is a bullet, which the recogniser takes for a Chinese middle dot."""
+    letters = [each for each in placed if each[0] != " "]
+    if len(letters) < 2 or letters[0][0] != "·":
+        return placed
+    (_, dot), second = letters[:2]
+    if gap_between(line, dot, second[1]) < AFTER_BULLET:
+        return placed
+    return [("•", dot), (" ", (dot + second[1]) / 2), *placed[placed.index(second) :]]
 
 
 def _full_width(placed: Placed, line: Line, chinese: int) -> Placed:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from workers.layout.grids import CLOSE, LONGEST_CELL, CellRow, Columns
+from workers.layout.grids import CLOSE, CellRow, Columns
 from workers.layout.gutters import between, gaps, outside, union
 from workers.layout.lines import Line, around, core, in_rows, layers, step
 from workers.layout.pieces import Piece, Row, Table, hull, lines_of, pieces_of
@@ -26,6 +26,7 @@ BOLDER = 1.15  # of the strokes of other rows: a header's
 BEYOND = 5  # layers over a table that may be its header and first row
 TRIES = 3  # layers of one set of columns that a table may begin at
 LARGE = 1.3  # of the usual type
+LONGEST_CELL = 14  # lines: those of narrow columns
 
 
 def wrapped_tables(lines: Sequence[Line], em: float) -> list[Table]:

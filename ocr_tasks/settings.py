@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     token_engine: TokenEngineName | None = Field(
         None,
         description="Engine for jobs that ask for vision tokens while OCR_ENGINE cannot make them: `deepseek`, or "
-        "`nano`, a small demonstration model. Unset: such jobs are refused; `up` takes nano where it can run.",
+        "`nano`, a small demonstration model. Unset: such jobs are refused; `up` takes nano where it can run and reads "
+        "well.",
     )
     batch_size: int = Field(
         64,

@@ -28,7 +28,7 @@ from workers.engine.deepseek.vision import encode
 from workers.nano.alphabet import CHARACTERS, EOS_ID, IMAGE_ID, VOCABULARY, ids_of, text_of, tokenizer
 from workers.nano.architecture import new_model
 from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, placeholders_of, prompts
-from workers.nano.curriculum import LEVELS, Level
+from workers.nano.curriculum import FALLS, LEVELS, Level
 from workers.nano.evaluation import Measured, plain
 from workers.nano.fonts import KEPT_OUT, font_files, has_fonts
 from workers.nano.heads import Heads, Watched
@@ -330,6 +330,20 @@ def test_steps_make_the_losses_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path
     after = losses_of(training, batch)
     assert after["text"] < 0.9 * before["text"]
     assert after["neck"] < before["neck"]
+
+
+def test_a_level_has_its_own_rates_and_those_of_the_last_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = tiny_training(tmp_path, monkeypatch)
+    batch = batch_of([PageArtist(7, variety=0).page(Density(5, 25, 1))], prompts((1, 1))[0])
+    level = replace(TINY_LEVELS[-1], most=100, rate=0.4)
+
+    def rates(step: int) -> list[float]:
+        training.progress = Progress(step=1000, level=len(TINY_LEVELS) - 1, level_step=step)
+        training.train(batch, level)
+        return [group["lr"] / group["highest"] for optimiser in training.optimisers for group in optimiser.param_groups]
+
+    assert rates(0) == pytest.approx([0.4, 0.4])
+    assert rates(round(100 - 50 * FALLS)) == pytest.approx([0.2, 0.2])
 
 
 def losses_of(training: Training, batch: Batch) -> dict[str, float]:

@@ -16,8 +16,9 @@ class Level:
 
     text: the share of steps in which the decoder learns too; the others cost less than half. What counts are characters
     in the vision tokens while it learns nothing, and then those that it writes when it is given all before them.
-    variety: the share of pages in any font and colour; the others are black on white in upright fonts of common weight,
-    with which shapes are found in a fraction of the time.
+    rate: what the learning rates are multiplied by: to find the very patch of a character takes finer steps than to see
+    it. variety: the share of pages in any font and colour; the others are black on white in upright fonts of common
+    weight, with which shapes are found in a fraction of the time.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Level:
     most: int
     text: float = 1.0
     variety: float = 1.0
+    rate: float = 1.0
 
 
 LINE, LINES2 = Density(4, 26, 1), Density(14, 50, 2)
@@ -40,8 +42,8 @@ LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
     Level("to see", TO_SEE, 0.55, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
-    Level("pages", PAGES, 2.0, 12_000, text=0.5),
-    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 5_000),
+    Level("pages", PAGES, 2.0, 12_000, text=0.5, rate=0.4),
+    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 5_000, rate=0.4),
 )
 """All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
 FALLS = 0.5

@@ -187,6 +187,7 @@ class Training:
             rate = min(1.0, (progress.level_step + 1) / WARM_UP)
         if progress.level == len(self.levels) - 1:
             rate *= min(1.0, (1 - progress.level_step / level.most) / FALLS)
+        rate *= level.rate
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["highest"] * rate

@@ -62,6 +62,14 @@ def test_an_author_over_the_middle_column_is_read_first() -> None:
     assert page.text.split() == words((TITLE, "Jane Miller"), TEXT, TEXT, TEXT)
 
 
+@pytest.mark.parametrize("y", [62, 110])
+def test_an_author_as_wide_as_the_middle_column_is_read_first_where_it_stands_apart(y: float) -> None:
+    author = line(460, y, "Jane Miller and Paul Novak"[: len(TEXT[0])])
+    page = read([line(400, 20, TITLE, em=44), author, *columns(140, 100, 460, 820)])
+    apart = words((TITLE, author.text), TEXT, TEXT, TEXT)
+    assert (page.text.split() == apart) == (y == 62)
+
+
 def test_a_footnote_under_a_rule_is_read_after_all_columns_and_a_caption_with_its_picture() -> None:
     note = line(100, 400, "1 As was told.")
     page = read([*columns(100, 100, 520), note], Rules([Rule(385, 100, 300)]))

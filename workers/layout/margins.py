@@ -16,6 +16,7 @@ BIG_TYPE = 1.2  # of the usual type: a title's
 BODY = (40, 20, 12, 6, 3, 2, 1)  # layers of columns that are looked at: a picture may part them from others
 MOST_OVER, MOST_UNDER = 6, 3  # layers
 LEAST = 0.4  # ems of white to the columns
+APART = 1.0  # ems of white under a line that starts at the edge of a column, and is no text of it
 WIDE = 1.5  # ems of white under columns that all end at one height
 EVEN = 0.6  # ems
 CENTRED = 0.6  # ems
@@ -34,7 +35,7 @@ class Margins:
         """How many of the first layers are no text of the columns under them: lines set centred over all of these."""
         for count in range(min(MOST_OVER, len(rows) - 2), 0, -1):
             head, body = rows[:count], self._columns(rows[count:])
-            if body and all(map(_alone, head)) and self._centred(head[-1], body):
+            if body and all(map(_alone, head)) and (self._centred(head[-1], body) or self._byline(head, body)):
                 return count
         return 0
 
@@ -62,6 +63,13 @@ class Margins:
         spans = outside(Bands(self.em).gutters(body), page)
         away = min(abs(box.x1 - low) for low, _ in spans)
         return abs(box.middle[0] - page.middle[0]) < CENTRED * self.em and away > INDENT * self.em
+
+    def _byline(self, head: list[Row], body: list[Row]) -> bool:
+        """Whether a line is centred under a title and apart from the columns, although it starts where one does."""
+        middle = abs(head[-1][0].box.middle[0] - hull(pieces_of(body)).middle[0])
+        white = min(core(piece)[0] for piece in pieces_of(body)) - core(head[-1][0])[1]
+        titled = any(isinstance(row[0], Line) and row[0].em > BIG_TYPE * self.em for row in head[:-1])
+        return titled and middle < CENTRED * self.em and white > APART * self.em
 
     def _end_together(self, body: list[Row]) -> bool:
         """Whether all columns end at one height."""

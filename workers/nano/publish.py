@@ -80,7 +80,8 @@ def _verdict(gated: Sequence[Measured]) -> str:
         return "It meets its goals."
     errors = " and ".join(f"{100 * one.error:.0f} % at {one.asked:g} characters a vision token" for one in missed)
     return (
-        f"**It misses its goals**: {errors} are wrong. Its training is not at its end, and goes on with\n"
+        f"**It misses its goals**: {errors} are wrong.\n"
+        "Its training is not at its end, and goes on with\n"
         "`python -m workers.nano.training FOLDER --from workers/nano/checkpoint`."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
@@ -102,7 +103,8 @@ def test_closing_leaves_no_thread_and_no_socket(internet: Internet) -> None:
     with Origin(everything_silently) as origin:
         internet.add("site.example", origin)
         internet.names["slow.example"] = [[PUBLIC]]
-        before = threading.active_count(), psutil.Process().num_fds()
+        gc.collect()  # what other tests left may go meanwhile: there may be fewer at the end
+        threads, files = threading.active_count(), psutil.Process().num_fds()
         proxy = EgressProxy()
         session = proxy.open(internet.egress(), max_bytes=MIB)
         clients = [dialled(session) for _ in range(20)]
@@ -121,7 +123,7 @@ def test_closing_leaves_no_thread_and_no_socket(internet: Internet) -> None:
             client.close()
         hanging.set()
         wait_for(lambda: not origin.open)
-        wait_for(lambda: (threading.active_count(), psutil.Process().num_fds()) == before)
+        wait_for(lambda: threading.active_count() <= threads and psutil.Process().num_fds() <= files)
 
 
 def test_closing_does_not_wait_for_a_resolver_that_hangs() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 import numpy
@@ -27,6 +28,7 @@ from workers.visual import VisionTokens, pack, unpack
 pytestmark = pytest.mark.skipif(not nano.has_weights(), reason="the weights of nano are not in this checkout")
 
 torch.set_num_threads(1)
+T = TypeVar("T")
 READ, ENCODE, DECODE = Operation.READ, Operation.ENCODE, Operation.DECODE
 SIDE = 256
 MOST_ERROR = max(0.10, 1.5 * (nano.measured_error() or 0.0))  # of the characters of all pages, by what the card says
@@ -56,6 +58,10 @@ def engine() -> Iterator[DeepSeekEngine]:
     engine.close()
 
 
+def giving(what: T) -> Callable[[], T]:
+    return lambda: what
+
+
 def work(
     load: Callable[[], Image.Image | VisionTokens], number: int, *operations: Operation, mode: Mode = "tiny"
 ) -> PageWork:
@@ -64,7 +70,7 @@ def work(
 
 
 def of(image: Image.Image, number: int, *operations: Operation, mode: Mode = "tiny") -> PageWork:
-    return work(lambda: image, number, *operations, mode=mode)
+    return work(giving(image), number, *operations, mode=mode)
 
 
 def ended(engine: DeepSeekEngine, works: Sequence[PageWork]) -> dict[int, PageDone]:
@@ -129,10 +135,7 @@ def test_a_wide_page_is_read_in_tiles(engine: DeepSeekEngine) -> None:
 def test_how_dense_a_page_is_decides_whether_it_is_cut_into_tiles(engine: DeepSeekEngine) -> None:
     sparse, dense = drawn(1, words=12)[0], drawn(2, (2 * SIDE, 2 * SIDE), words=110)[0]
     options = OcrOptions(prompt="free")
-    works = [
-        PageWork(WorkId(UUID(int=0), n, 1), lambda image=image: image, options)  # type: ignore[misc]
-        for n, image in enumerate((sparse, dense))
-    ]
+    works = [PageWork(WorkId(UUID(int=0), n, 1), giving(image), options) for n, image in enumerate((sparse, dense))]
     modes = [
         page.outcome.mode for _, page in sorted(ended(engine, works).items()) if isinstance(page.outcome, PageResult)
     ]
@@ -150,7 +153,7 @@ def test_what_is_stored_decodes_to_the_text_again(dtype: TokenDtype, engine: Dee
         spread = numpy.sqrt(numpy.mean((after.features - before.features) ** 2))
         assert spread <= ERROR_OF_DTYPE[dtype] * numpy.sqrt(numpy.mean(before.features**2))
         assert after.model == "nano"
-    decoded = ended(engine, [work(lambda one=one: one, n, DECODE) for n, one in enumerate(stored)])  # type: ignore[misc]
+    decoded = ended(engine, [work(giving(one), n, DECODE) for n, one in enumerate(stored)])
     texts = [text_of(decoded[n]) for n in range(len(PAGES))]
     if dtype == "bf16":
         assert texts == alone

@@ -23,9 +23,9 @@ from tests.stack import until
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
 from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.pixels import views_of
-from workers.engine.deepseek.prompts import prompt_text
+from workers.engine.deepseek.prompts import locators, prompt_text
 from workers.engine.deepseek.vision import encode
-from workers.nano.alphabet import CHARACTERS, EOS_ID, IMAGE_ID, VOCABULARY, ids_of, text_of, tokenizer
+from workers.nano.alphabet import CHARACTERS, EOS_ID, IMAGE_ID, LOCATORS, ROWS, VOCABULARY, ids_of, text_of, tokenizer
 from workers.nano.architecture import new_model
 from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, placeholders_of, prompts
 from workers.nano.curriculum import FALLS, LEVELS, Level
@@ -61,6 +61,12 @@ def test_every_character_is_one_token_and_comes_back() -> None:
     assert own.encode(CHARACTERS, add_special_tokens=False) == ids_of(CHARACTERS)
     assert own.decode(ids_of(CHARACTERS)) == text_of(ids_of(CHARACTERS)) == CHARACTERS
     assert len(own) == VOCABULARY
+
+
+def test_the_engine_knows_the_locators_by_their_names() -> None:
+    own = tokenizer()
+    assert locators(own) == set(own.convert_tokens_to_ids(list(LOCATORS)))
+    assert not locators(own) & set(ids_of(CHARACTERS))
 
 
 def test_a_prompt_costs_three_tokens_at_most() -> None:
@@ -154,30 +160,36 @@ def page_of(text: str, centres: list[tuple[float, float]], size: tuple[int, int]
     return Page(image, text, numpy.array(centres, numpy.float32))
 
 
+def written(ids: torch.Tensor) -> str:
+    return str(tokenizer().decode(ids))
+
+
 def test_labels_name_the_next_token_and_where_it_is() -> None:
     page = page_of("a\nb", [(8, 8), (20, 8), (250, 40)])
     prompt = prompts((1, 1))[0]
     batch = batch_of([page, page_of("cd ef", [(1, 1)] * 5)], prompt)
-    start = len(prompt)
-    assert batch.ids[0, start : start + 4].tolist() == [*ids_of("a\nb"), EOS_ID]
-    assert batch.labels[0, start - 1 : start + 3].tolist() == [*ids_of("a\nb"), EOS_ID]
+    start, end = len(prompt), len(prompt) + 7
+    assert written(batch.ids[0, start:end]) == "<|y1|><|x0|>a\n<|y5|><|x15|>b"
+    assert batch.ids[0, end] == EOS_ID
+    assert batch.labels[0, start - 1 : end].tolist() == batch.ids[0, start : end + 1].tolist()
     assert (batch.labels[0, : start - 1] == IGNORED).all()
-    assert (batch.labels[0, start + 3 :] == IGNORED).all()
-    assert batch.places[0, start - 1 : start + 2].tolist() == [[0, 0, 0], [0, 0, 1], [2, 15, 0]]
-    assert (batch.places[0, start + 2 :] == IGNORED).all()
-    assert batch.counts[0, start - 1 : start + 2].tolist() == [[0, 0], [0, 1], [1, 0]]
-    assert batch.characters == 4 + 6
+    assert (batch.labels[0, end:] == IGNORED).all()
+    line, other = [[0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 2]], [[2, 15, 0], [2, 15, 0], [2, 15, 1]]
+    assert batch.cells[0, start:end].tolist() == [*line, *other]
+    assert (batch.cells[0, :start] == IGNORED).all()
+    assert (batch.cells[0, end:] == IGNORED).all()
+    assert batch.characters == 8 + 8
     assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, CHARACTERS.index("\n") + 1, 0, 0]
     assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
     assert batch.in_patch[0].count_nonzero() == 3
-    assert batch.in_order[0, 0, 0] == batch.in_order[0, 2, 15] == 0
-    assert (batch.in_order[0] != IGNORED).sum() == 2
     assert batch.in_patch[1, 0, 0].tolist() == [CHARACTERS.index(character) + 1 for character in "cd e"]
+    assert batch.onward[0, 0, 0].tolist() == [1, 0, 5]
+    assert batch.onward[0, 2, 15].tolist() == [1, 0, ROWS]
 
 
-def test_patches_have_their_characters_and_where_these_stand_in_the_text() -> None:
+def test_patches_have_their_characters_and_where_reading_goes_on() -> None:
     text = "wide one\nx"
-    page = page_of(text, [*((12 * number, 20) for number in range(8)), (100, 20), (10, 60)])
+    page = page_of(text, [*((12 * number, 20) for number in range(7)), (100, 20), (112, 20), (10, 60)])
     batch = batch_of([page], prompts((1, 1))[0])
     places = [(row, column) for row in range(16) for column in range(16)]
     parts = {
@@ -185,24 +197,21 @@ def test_patches_have_their_characters_and_where_these_stand_in_the_text() -> No
         for place in places
     }
     assert {place: part for place, part in parts.items() if part} == {
-        **{(1, column): part for column, part in enumerate(("wi", "d", "e", " o", "n", "e\n"))},
+        **{(1, column): part for column, part in enumerate(("wi", "d", "e", " o", "n"))},
+        (1, 6): "e\n",
         (3, 0): "x",
     }
-    lines = {place: batch.coordinates[0][place].tolist() for place in places}
-    assert {place: line for place, line in lines.items() if line != [IGNORED, IGNORED]} == {
-        **{(1, column): [0, before] for column, before in enumerate((0, 2, 3, 4, 6, 7))},
-        (3, 0): [1, 0],
+    onward = {place: batch.onward[0][place].tolist() for place in places}
+    assert {place: way for place, way in onward.items() if way[0] != IGNORED} == {
+        (1, 0): [1, 1, ROWS],
+        **{(1, column): [0, 1, ROWS] for column in (1, 2, 3)},
+        (1, 4): [0, 2, ROWS],
+        (1, 6): [0, 0, 7],
+        (3, 0): [1, 0, ROWS],
     }
-    assert batch.in_order[0, 1, :7].tolist() == [0, 2, 3, 4, 0, 1, IGNORED]
-    start = len(prompts((1, 1))[0])
-    found = batch.places[0, start - 1 : start - 1 + len(text)].tolist()
-    assert [CHARACTERS[int(batch.in_patch[0, row, column, index]) - 1] for row, column, index in found] == list(text)
-
-
-def test_which_line_of_the_page_it_is_cannot_be_seen_in_a_tile() -> None:
-    batch = batch_of([page_of("ab", [(8, 8), (300, 8)], (512, 256))], prompts((2, 1))[0])
-    assert (batch.coordinates == IGNORED).all()
-    assert batch.in_patch.count_nonzero() == 2
+    read = "<|y2|><|x0|>wi<|x1|>d<|x2|>e<|x3|> o<|x4|>n<|x6|>e\n<|y7|><|x0|>x<eos>"
+    assert written(batch.ids[0]).endswith(read)
+    assert text_of(batch.ids[0, len(prompts((1, 1))[0]) :].tolist()) == text
 
 
 def test_batches_repeat_with_their_seed_and_show_pages_again() -> None:
@@ -247,24 +256,27 @@ def load_again(checkpoint: Checkpoint) -> Any:
 
 def test_heads_are_asked_for_their_own_patch_of_a_token() -> None:
     """The head of a character's patch, in the layer of its half of the token; the others may look at nothing."""
-    batch = batch_of([page_of("ab", [(8, 8), (250, 40)])], prompts((1, 1))[0])
+    batch = batch_of([page_of("a\nb", [(8, 8), (20, 8), (250, 40)])], prompts((1, 1))[0])
     start, time = len(prompts((1, 1))[0]), batch.ids.shape[1]
     nothing = torch.zeros(1, 8, time, time)
     nothing[..., 0] = 1  # BOS
 
-    def looking(at: int, token: int, head: int) -> torch.Tensor:
+    def looking(times: range, token: int, head: int) -> torch.Tensor:
         attention = nothing.clone()
-        attention[0, head, at] = 0
-        attention[0, head, at, token] = 1
+        attention[0, head, times] = 0
+        attention[0, head, times, token] = 1
         return attention
 
     # `a` is in the first patch of the first token, `b` in the last of the first row of the lower half of the fourth.
-    upper, lower = looking(start - 1, 1, 0), looking(start, 4, 3)
-    found = looking(start, 1, 0)
-    found[0, 3, start + 1] = lower[0, 3, start]
-    attentions = {1: found, 2: upper, 3: lower}
+    upper, lower = looking(range(start, start + 4), 1, 0), looking(range(start + 4, start + 7), 4, 3)
+    located = nothing.clone()
+    for at, column, row in ((1, 1, 0), (2, 1, 0), (3, 1, 0), (4, 1, 4), (5, 5, 4), (6, 5, 4)):
+        located[0, 0, start + at, [0, start + column]] = torch.tensor([0.0, 1.0])
+        located[0, 1, start + at, [0, start + row]] = torch.tensor([0.0, 1.0])
+    located[0, 1, start, [0, start]] = torch.tensor([0.0, 1.0])
+    attentions = {0: located, 1: upper, 2: lower}
     assert Heads().looks(attentions, batch) == pytest.approx(0, abs=1e-6)
-    assert Heads().looks(attentions | {2: lower, 3: upper}, batch) > 3
+    assert Heads().looks(attentions | {1: lower, 2: upper}, batch) > 3
     assert Heads().looks({layer: one.roll(4, dims=1) for layer, one in attentions.items()}, batch) > 5
     assert Heads().looks({layer: one.roll(1, dims=3) for layer, one in attentions.items()}, batch) > 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -20,9 +21,13 @@ from workers.engine.deepseek.pixels import padded
 from workers.nano.alphabet import (
     BOS_ID,
     CHARACTERS,
+    COLUMNS,
     EOS_ID,
+    FIRST_COLUMN,
+    FIRST_ROW,
     IMAGE_ID,
     PAD_ID,
+    ROWS,
     ids_of,
     prompt_parts,
     tokenizer,
@@ -35,8 +40,7 @@ from workers.nano.team import Team
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
 PATCH = SIDE // PATCHES  # pixels
 IN_TOKEN = PATCHES // TOKENS  # patches along the side of a vision token
-IN_ROW = 16  # characters of one line in one token, at most
-LINES, BEFORE = 28, 64  # of a page; characters of a line
+STEPS = 8  # patches to the next one of a line, at most
 IGNORED = -100
 ALONE = Team()
 SHEETS = 0.25  # of the pages, where they vary
@@ -49,14 +53,13 @@ class Batch:
     """n pages of one grid. Pixels are 0 to 255.
 
     pixels: (n, 3, rows * side, columns * side). whole: (n, 3, side, side), the same pages small, where they have tiles.
-    ids: (n, time), prompt, text, EOS and padding. labels: (n, time), the token that comes next, IGNORED in prompt and
-    padding. in_patch: (n, rows of patches, columns of patches, IN_PATCH), the characters whose centre lies there, in
-    order, spaces and newlines among them. in_order: (n, rows of patches, columns of patches), how many characters of
-    the line its vision token has before the first of these; IGNORED where there is none. coordinates: (n, rows of
-    patches, columns of patches, 2), which line of the page that is and how many of its characters stand before; IGNORED
-    where there is none, and in tiles, from which that cannot be seen. places: (n, time, 3), where the next character
-    is: row and column of its patch, and how many stand before it there; IGNORED where there is none. counts: (n, time,
-    2), the line and the place in it of the next character.
+    ids: (n, time), prompt, text with its locators, EOS and padding. labels: (n, time), the token that comes next,
+    IGNORED in prompt and padding. cells: (n, time, 3), what is read after each token of the text: the row and column of
+    a patch, and how many of its characters were written; IGNORED elsewhere. in_patch: (n, rows of patches, columns of
+    patches, IN_PATCH), the characters whose centre lies there, in order, spaces and newlines among them. onward: (n,
+    rows of patches, columns of patches, 3), how reading goes on from a patch: whether a line begins there, how many
+    patches farther the next one of the line is (0: the line ends), and the row token of the next line (ROWS: there is
+    none, or this line goes on); IGNORED where no character is.
     """
 
     pixels: Tensor
@@ -64,10 +67,8 @@ class Batch:
     ids: Tensor
     labels: Tensor
     in_patch: Tensor
-    in_order: Tensor
-    coordinates: Tensor
-    places: Tensor
-    counts: Tensor
+    onward: Tensor
+    cells: Tensor
 
     @property
     def characters(self) -> int:
@@ -97,31 +98,62 @@ def placeholders_of(grid: tuple[int, int]) -> int:
 
 def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
     """A batch of pages of one grid that are asked for alike."""
-    start, longest = len(prompt), max(len(page.text) for page in pages)
+    paths = [path_of(page) for page in pages]
+    start, longest = len(prompt), max(len(path.ids) for path in paths)
     shape = len(pages), start + longest + 1
-    ids, labels = torch.full(shape, PAD_ID), torch.full(shape, IGNORED)
+    ids, labels, cells = torch.full(shape, PAD_ID), torch.full(shape, IGNORED), torch.full((*shape, 3), IGNORED)
     height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
-    in_order = torch.full((len(pages), height, width), IGNORED)
-    coordinates = torch.full((*in_order.shape, 2), IGNORED)
-    places, counts = torch.full((*shape, 3), IGNORED), torch.full((*shape, 2), IGNORED)
-    tiled = (width, height) != (PATCHES, PATCHES)
-    for number, page in enumerate(pages):
-        text = ids_of(page.text)
-        end = start + len(text)
+    onward = torch.full((len(pages), height, width, 3), IGNORED)
+    for number, path in enumerate(paths):
+        end = start + len(path.ids)
         ids[number, :start] = torch.tensor(prompt)
-        ids[number, start : end + 1] = torch.tensor([*text, EOS_ID])
+        ids[number, start : end + 1] = torch.tensor([*path.ids, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
-        patches = (page.centres // PATCH).clip(0, [width - 1, height - 1]).astype(numpy.int64)  # (characters, x and y)
-        own, counted = _places(page.text, patches), _counts(page.text)
-        places[number, start - 1 : end - 1] = torch.tensor(own)
-        counts[number, start - 1 : end - 1] = torch.tensor(counted)
-        _write(in_patch[number], in_order[number], coordinates[number], page.text, own, counted)
-    if tiled:
-        coordinates.fill_(IGNORED)
-    whole = _stacked([_whole(page) for page in pages]) if tiled else None
-    pixels = _stacked([page.image for page in pages])
-    return Batch(pixels, whole, ids, labels, in_patch, in_order, coordinates, places, counts)
+        cells[number, start:end] = torch.tensor(path.cells)
+        _label(in_patch[number], onward[number], path)
+    whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
+    return Batch(_stacked([page.image for page in pages]), whole, ids, labels, in_patch, onward, cells)
+
+
+@dataclass
+class Path:
+    """How a page is read. ids: characters and locators; cells: as in Batch, one for each of these.
+
+    stops: (row, column, row token, characters) of all patches that are read, line by line.
+    """
+
+    ids: list[int]
+    cells: list[tuple[int, int, int]]
+    stops: list[list[tuple[int, int, int, str]]]
+
+
+def path_of(page: Page) -> Path:
+    """The characters of a page with a row token before each line and a column token before each of its patches.
+
+    A newline belongs to the patch of the character before it.
+    """
+    height, width = (side // PATCH for side in page.image.shape[:2])
+    path, at = Path([], [], []), 0
+    for line in page.text.splitlines(keepends=True):
+        own = page.centres[at : at + len(line)] / PATCH
+        at += len(line)
+        y = float(own[0, 1])
+        row, half = min(int(y), height - 1), min(int(2 * y), 2 * height - 1, ROWS - 1)
+        columns = [min(int(x), width - 1) for x in own[:, 0]]
+        if line[-1] == "\n" and len(line) > 1:
+            columns[-1] = columns[-2]
+        parts = [
+            (column, "".join(line[number] for number, _ in group))
+            for column, group in itertools.groupby(enumerate(columns), key=lambda one: columns[one[0]])
+        ]
+        path.ids.append(FIRST_ROW + half)
+        path.cells.append((row, parts[0][0], 0))
+        for column, characters in parts:
+            path.ids += [FIRST_COLUMN + min(column, COLUMNS - 1), *ids_of(characters)]
+            path.cells += [(row, column, min(number, IN_PATCH)) for number in range(len(characters) + 1)]
+        path.stops.append([(row, column, half, characters) for column, characters in parts])
+    return path
 
 
 def _stacked(images: Sequence[NDArray[numpy.uint8]]) -> Tensor:
@@ -138,43 +170,17 @@ def normalised(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1).contiguous()
 
 
-def _places(text: str, patches: Any) -> list[tuple[int, int, int]]:
-    """The row and the column of each character's patch, and how many stand before it there.
-
-    A newline follows the last character of its line.
-    """
-    places: list[tuple[int, int, int]] = []
-    taken: dict[tuple[int, int], int] = {}
-    for at, (column, row) in enumerate(patches.tolist()):
-        patch = places[-1][:2] if text[at] == "\n" and places else (row, column)
-        taken[patch] = taken.get(patch, -1) + 1
-        places.append((*patch, min(taken[patch], IN_PATCH - 1)))
-    return places
-
-
-def _counts(text: str) -> list[tuple[int, int]]:
-    """The line of each character and how many stand before it there."""
-    lines = enumerate(text.splitlines(keepends=True))
-    return [(min(line, LINES - 1), min(at, BEFORE - 1)) for line, own in lines for at in range(len(own))]
-
-
-def _write(
-    in_patch: Tensor,
-    in_order: Tensor,
-    coordinates: Tensor,
-    text: str,
-    places: Sequence[tuple[int, int, int]],
-    counts: Sequence[tuple[int, int]],
-) -> None:
-    """Label patches with their characters and where the first of them stands in the text."""
-    first: dict[tuple[int, int, int], int] = {}  # of a line in a row of patches of a token
-    for character, (row, column, index), (line, before) in zip(text, places, counts, strict=True):
-        start = first.setdefault((line, row, column // IN_TOKEN), before)
-        if not in_patch[row, column, index]:
-            in_patch[row, column, index] = CHARACTERS.index(character) + 1
-        if index == 0:
-            coordinates[row, column, 0], coordinates[row, column, 1] = line, before
-            in_order[row, column] = min(before - start, IN_ROW - 1)
+def _label(in_patch: Tensor, onward: Tensor, path: Path) -> None:
+    """Label patches with their characters and with how reading goes on; a patch of two lines tells of the first."""
+    for line, following in itertools.zip_longest(path.stops, path.stops[1:]):
+        for number, (row, column, _, characters) in enumerate(line):
+            taken = int(in_patch[row, column].count_nonzero())
+            own = [CHARACTERS.index(character) + 1 for character in characters[: IN_PATCH - taken]]
+            in_patch[row, column, taken : taken + len(own)] = torch.tensor(own, dtype=torch.long)
+            if not taken:
+                last = number + 1 == len(line)
+                step = 0 if last else min(line[number + 1][1] - column, STEPS - 1)
+                onward[row, column] = torch.tensor([number == 0, step, following[0][2] if last and following else ROWS])
 
 
 class Batches(IterableDataset[Batch]):

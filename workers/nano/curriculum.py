@@ -40,7 +40,7 @@ IN_TILES = (0.4, WIDE, 12), (0.4, TALL, 12), (0.1, SQUARE, 6)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
-    Level("to see", TO_SEE, 0.55, 4000, text=0.0, variety=0.8),
+    Level("to see", TO_SEE, 0.80, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 2500),
     Level("pages", PAGES, 2.0, 12_000, text=0.5, rate=0.4),
     Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 5_000, rate=0.4),

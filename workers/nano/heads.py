@@ -1,8 +1,9 @@
 """What is learned beside the text: where characters are. Only for training; the model is saved without it.
 
 With the text alone as a teacher, a model of this size stays near chance for hours. Drawing gives labels for free: which
-characters are in a patch (asked of SAM's neck and of the vision tokens that the decoder is given), in which patch the
-next character is (asked of the decoder's lower layers), and so which vision token the upper layers should look at.
+characters are in a patch, and where reading goes on from there (asked of SAM's neck and of the vision tokens that the
+decoder is given); in which patch the text is (asked of the decoder's first layers), and so which vision token its
+layers should look at.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from workers.nano.alphabet import CHARACTERS
-from workers.nano.architecture import LAYERS, PATCHES, SAM, SIDE, TEXT, TOKENS
-from workers.nano.batches import BEFORE, IGNORED, IN_PATCH, IN_ROW, IN_TOKEN, LINES, Batch
+from workers.nano.alphabet import CHARACTERS, COLUMNS, FIRST_CHARACTER, FIRST_COLUMN, FIRST_ROW, ROWS
+from workers.nano.architecture import LAYERS, SAM, SIDE, TEXT, TOKENS
+from workers.nano.batches import IGNORED, IN_PATCH, IN_TOKEN, STEPS, Batch
 
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
-PLACES = (3 * PATCHES, 3 * PATCHES, IN_PATCH)  # rows and columns of patches of a page in tiles, characters
-COUNTS = LINES, BEFORE
+PLACES = (ROWS // 2, COLUMNS, IN_PATCH + 1)  # rows and columns of patches, characters
+ONWARD = (2, STEPS, ROWS + 1)
 IN_ALL = 3  # characters of a patch that are asked for where patches became a token
-COUNTING = 0  # the layer after which the line of the next character is asked, and its place in that line
-POINTING = (1, 2)  # layers after which the place of the next character on the page is asked
-FINDING, READING = (1,), (2, 3)  # layers whose heads should look at characters
+POINTING = (0, 1)  # layers after which the place in the page is asked
+LOCATING, READING = 0, (1, 2)  # layers whose heads should look at locators, and at vision tokens
 HEADS = TEXT["num_attention_heads"]
 FAR_WEIGHT = 0.1
 
@@ -34,13 +34,12 @@ class Heads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        hidden, patches = TEXT["hidden_size"], IN_TOKEN * IN_TOKEN
         self.neck = nn.Linear(SAM["output_channels"], IN_PATCH * CLASSES)
-        self.order = nn.Linear(SAM["output_channels"], IN_ROW)
-        self.pooled = nn.Linear(SAM["downsample_channels"][-1], IN_TOKEN * IN_TOKEN * IN_ALL * CLASSES)
-        self.token = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_TOKEN * IN_ALL * CLASSES)
-        self.coordinates = nn.Linear(TEXT["hidden_size"], IN_TOKEN * IN_TOKEN * sum(COUNTS))
-        self.count = nn.Linear(TEXT["hidden_size"], sum(COUNTS))
-        self.place = nn.ModuleList(nn.Linear(TEXT["hidden_size"], sum(PLACES)) for _ in POINTING)
+        self.pooled = nn.Linear(SAM["downsample_channels"][-1], patches * IN_ALL * CLASSES)
+        self.token = nn.Linear(hidden, patches * IN_ALL * CLASSES)
+        self.onward = nn.Linear(hidden, patches * sum(ONWARD))
+        self.place = nn.ModuleList(nn.Linear(hidden, sum(PLACES)) for _ in POINTING)
         weights = torch.ones(CLASSES)
         weights[0] = BLANK_WEIGHT
         self.weights: Tensor
@@ -50,10 +49,6 @@ class Heads(nn.Module):
         """Loss and share of characters found; states (n, rows, columns, channels) of the pages' patches."""
         return self._characters(self.neck(states).unflatten(-1, (IN_PATCH, CLASSES)), batch.in_patch)
 
-    def in_order(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss and share of patches that know how many characters stand before theirs; states as above."""
-        return _parted(self.order(states), batch.in_order[..., None], (IN_ROW,))
-
     def in_pooled(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of what 16 patches became, (n, rows, columns, channels): what is lost there no layer finds again."""
         return self._characters(*_of_patches(self.pooled(states), batch.in_patch[..., :IN_ALL], (IN_ALL, CLASSES)))
@@ -62,13 +57,15 @@ class Heads(nn.Module):
         """The same of vision tokens, (n, rows, columns, hidden)."""
         return self._characters(*_of_patches(self.token(tokens), batch.in_patch[..., :IN_ALL], (IN_ALL, CLASSES)))
 
-    def lines(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same of the lines in the patches of vision tokens: which of the page, and how far into it."""
-        return _parted(*_of_patches(self.coordinates(tokens), batch.coordinates, (sum(COUNTS),)), COUNTS)
+    def ways(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss, and share of patches of which is known how reading goes on; tokens as above."""
+        return _parted(*_of_patches(self.onward(tokens), batch.onward, (sum(ONWARD),)), ONWARD)
 
-    def counts(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same of the next characters; states (n, time, hidden) of the layer COUNTING."""
-        return _parted(self.count(states), batch.counts, COUNTS)
+    def places(self, states: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss, and share of places known that the text is at; states (n, time, hidden) of the layers POINTING."""
+        told = batch.cells.masked_fill(~_of(batch.ids, FIRST_COLUMN, None)[..., None], IGNORED)
+        asked = [_parted(head(state), told, PLACES) for head, state in zip(self.place, states, strict=True)]
+        return torch.stack([loss for loss, _ in asked]).mean(), asked[-1][1]
 
     def _characters(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, labels = logits.flatten(0, -2).float(), labels.flatten()
@@ -76,26 +73,35 @@ class Heads(nn.Module):
         seen = labels > 0
         return loss, (logits.detach().argmax(-1)[seen] == labels[seen]).float().mean()
 
-    def places(self, states: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss, and share of next characters whose place is known; states (n, time, hidden) of the layers POINTING."""
-        asked = [_parted(head(state), batch.places, PLACES) for head, state in zip(self.place, states, strict=True)]
-        return torch.stack([loss for loss, _ in asked]).mean(), asked[-1][1]
-
     def looks(self, attentions: dict[int, Tensor], batch: Batch) -> Tensor:
-        """Loss of heads that should look at characters; attentions (n, heads, time, time) by layer.
+        """Loss of heads that should look at something; attentions (n, heads, time, time) by layer.
 
-        In the layers READING that is the next character, and in FINDING, below them, the one that was written last:
-        where the next one is follows from where that is, far better than from how many there were.
-
-        A vision token holds some ten characters, and a head that looks at it brings along only a part of that. So each
-        head has its own patch of every token: of the layers READING, one has those in the upper half of tokens and one
-        those in the lower. The head in whose patch the next character is should look at its token, and those far from
-        it should look at nothing, at BOS.
+        In the layer LOCATING one head looks at the last column token and one at the last row token. In those READING
+        they look at the vision token that is being read, which holds some ten characters, and a head brings along only
+        a part of that. So each has its own patch of every token: one layer has those in the upper half of tokens and
+        one those in the lower. The head in whose patch the next character is should look at its token, and those far
+        from it should look at nothing, at BOS.
         """
-        last = batch.places.roll(1, dims=1)
-        missed = [_looks(attentions[layer], batch.places, batch, half) for half, layer in enumerate(READING)]
-        missed += [_looks(attentions[layer], last, batch) for layer in FINDING]
+        asked = batch.cells[..., 0] != IGNORED  # (n, time)
+        firsts = (FIRST_COLUMN, FIRST_CHARACTER), (FIRST_ROW, FIRST_COLUMN)
+        missed = []
+        for head, (first, end) in enumerate(firsts):
+            last = _last(batch.ids, first, end)
+            seen = attentions[LOCATING][:, head].gather(2, last[..., None])[..., 0]
+            missed.append(_missed(seen[asked & (last > 0)]))
+        missed += [_looks(attentions[layer], asked, batch, half) for half, layer in enumerate(READING)]
         return torch.stack(missed).mean()
+
+
+def _of(ids: Tensor, first: int, end: int | None) -> Tensor:
+    """Which token ids are in a range."""
+    return (ids >= first) & (ids < end) if end else ids >= first
+
+
+def _last(ids: Tensor, first: int, end: int) -> Tensor:
+    """(n, time), where the last token of a range stands that was seen so far; 0 before there is one."""
+    times = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    return times.masked_fill(~_of(ids, first, end), 0).cummax(1)[0]
 
 
 def _of_patches(logits: Tensor, labels: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -115,15 +121,14 @@ def _parted(logits: Tensor, labels: Tensor, sizes: tuple[int, ...]) -> tuple[Ten
     return torch.stack(losses).mean(), torch.stack(right).all(0).float().mean()
 
 
-def _looks(attention: Tensor, places: Tensor, batch: Batch, half: int | None = None) -> Tensor:
-    """What a layer's heads are short of looking at places (n, time, 3), of those in one half of tokens if asked."""
-    asked = places[..., 0] != IGNORED  # (n, time)
-    row, column, _ = places.clamp(min=0).unbind(-1)
-    own = asked if half is None else asked & (row % IN_TOKEN // (IN_TOKEN // 2) == half)
+def _looks(attention: Tensor, asked: Tensor, batch: Batch, half: int) -> Tensor:
+    """What a layer's heads are short of looking at the cells of one half of tokens."""
+    row, column, _ = batch.cells.clamp(min=0).unbind(-1)  # (n, time)
+    own = asked & (row % IN_TOKEN // (IN_TOKEN // 2) == half)
     row_length = batch.in_patch.shape[2] // IN_TOKEN + 1  # with its newline
     token = 1 + row // IN_TOKEN * row_length + column // IN_TOKEN  # 1: after BOS
     head = row % (IN_TOKEN // 2) * IN_TOKEN + column % IN_TOKEN
-    heads = torch.arange(HEADS, device=places.device)[:, None]  # (heads, 1)
+    heads = torch.arange(HEADS, device=head.device)[:, None]  # (heads, 1)
     near = ((heads - head[:, None]).abs() <= 1) & own[:, None]  # (n, heads, time)
     far = ~near & asked[:, None]
     seen = attention.gather(3, token[:, None, :, None].expand(-1, HEADS, -1, 1))[..., 0]  # (n, heads, time)
@@ -151,11 +156,11 @@ class Watched:
         text.config._attn_implementation = "eager"  # the one that gives its weights; on a CPU it is the faster one too
         model.model.vision_tower.sam_encoder.neck.register_forward_hook(self._neck)
         model.model.vision_tower.sam_encoder.proj.register_forward_hook(self._pooled)
-        for number in (COUNTING, *POINTING):
+        for number in POINTING:
             text.layers[number].register_forward_hook(
                 lambda _m, _i, out, number=number: self.states.update({number: out})
             )
-        for number in (*FINDING, *READING):
+        for number in (LOCATING, *READING):
             text.layers[number].self_attn.register_forward_hook(
                 lambda _m, _i, out, number=number: self.attentions.update({number: out[1]})
             )
@@ -164,7 +169,7 @@ class Watched:
                 layer.mlp.gate.register_forward_hook(
                     lambda _m, _i, out, number=number: self.routed.update({number: out[0]})
                 )
-        assert max(*POINTING, *FINDING, *READING) < LAYERS
+        assert max(*POINTING, LOCATING, *READING) < LAYERS
         assert HEADS * len(READING) == IN_TOKEN * IN_TOKEN
 
     def _neck(self, _module: nn.Module, _given: Any, states: Tensor) -> None:

@@ -25,10 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from workers.nano.alphabet import FIRST_CHARACTER
 from workers.nano.architecture import new_model
 from workers.nano.batches import ALONE, IGNORED, Batch, loaded, normalised
 from workers.nano.curriculum import FALLS, LEVELS, Level
-from workers.nano.heads import COUNTING, POINTING, Heads, Watched
+from workers.nano.heads import POINTING, Heads, Watched
 from workers.nano.release import write_release
 from workers.nano.sheets import draw_sheets, read_sheets
 from workers.nano.team import Team, run_team
@@ -152,30 +153,23 @@ class Training:
         neck, neck_right = heads.at_neck(watched.neck, batch)
         seen, seen_right = heads.in_tokens(tokens, batch)
         pooled, pooled_right = heads.in_pooled(watched.pooled, batch)
-        order, order_right = heads.in_order(watched.neck, batch)
-        lines, lines_right = heads.lines(tokens, batch)
-        losses = {"neck": neck, "pooled": pooled, "tokens": seen, "order": BESIDE * order, "lines": BESIDE * lines}
-        shares = {"neck": neck_right, "pooled": pooled_right, "tokens": seen_right}
-        shares |= {"order": order_right, "lines": lines_right}
+        ways, ways_right = heads.ways(tokens, batch)
+        losses = {"neck": neck, "pooled": pooled, "tokens": seen, "ways": BESIDE * ways}
+        shares = {"neck": neck_right, "pooled": pooled_right, "tokens": seen_right, "ways": ways_right}
         if not text:
             return losses, shares
         pages = [tokens] if batch.whole is None else [tokens, watched.see(normalised(batch.whole))]
         logits = watched.write(pages, batch.ids)
         asked = batch.labels != IGNORED
         logits, labels = logits[asked].float(), batch.labels[asked]
-        count, count_right = heads.counts(watched.states[COUNTING], batch)
         place, place_right = heads.places([watched.states[number] for number in POINTING], batch)
         looks = heads.looks(watched.attentions, batch)
-        losses |= {
-            "text": cross_entropy(logits, labels),
-            "counts": BESIDE * count,
-            "places": BESIDE * place,
-            "looks": BESIDE * looks,
-        }
+        losses |= {"text": cross_entropy(logits, labels), "places": BESIDE * place, "looks": BESIDE * looks}
         losses["balance"] = BALANCE * watched.imbalance()
+        right, character = logits.detach().argmax(-1) == labels, labels >= FIRST_CHARACTER
         shares |= {
-            "text": (logits.detach().argmax(-1) == labels).float().mean(),
-            "counts": count_right,
+            "text": right[character].float().mean(),
+            "locators": right[~character].float().mean(),
             "places": place_right,
         }
         return losses, shares

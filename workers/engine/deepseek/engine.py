@@ -26,6 +26,7 @@ from workers.engine.deepseek.memory import free_device, is_out_of_memory
 from workers.engine.deepseek.modes import ViewLayout, better_mode
 from workers.engine.deepseek.nano import NANO
 from workers.engine.deepseek.preparing import Prepared, Preparer
+from workers.engine.deepseek.prompts import locators
 from workers.engine.deepseek.readings import Reading, better_reading
 from workers.engine.deepseek.scheduler import Limits
 from workers.visual import VisionTokens
@@ -80,6 +81,7 @@ class DeepSeekEngine:
         self._pages: dict[WorkId, Page] = {}
         self._batch: ContinuousBatch | None = ContinuousBatch(checkpoint, limits)
         self._preparer = Preparer(checkpoint, limits.room)
+        self._locators = locators(checkpoint.tokenizer)
         self._threads = ThreadPoolExecutor(PREPARERS, thread_name_prefix="deepseek-preparer")
 
     def admit(self, works: Sequence[PageWork]) -> None:
@@ -208,9 +210,10 @@ class DeepSeekEngine:
     def _read(self, page: Page, one: Ended) -> PageResult:
         width, height = page.work.size
         # Special tokens stay: what they mark is for the parser to see. EOS is not among them.
-        text = str(self.checkpoint.tokenizer.decode(list(one.tokens), skip_special_tokens=False))
+        tokens = [token for token in one.tokens if token not in self._locators]
+        text = str(self.checkpoint.tokenizer.decode(tokens, skip_special_tokens=False))
         answer = parse_answer(text, width=width, height=height, ended=one.ended, options=page.work.options)
-        return self._measured(page, **vars(answer), text_tokens=len(one.tokens))
+        return self._measured(page, **vars(answer), text_tokens=len(tokens))
 
     def _done(self, page: Page, reading: Reading) -> PageDone:
         del self._pages[page.work.id]

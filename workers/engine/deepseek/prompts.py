@@ -8,6 +8,7 @@ documented with is asked for in the words of v1, which both descend from.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ ASKED: dict[Prompt, str] = {
     "describe": "<image>\nDescribe this image in detail.",
     "locate": "<image>\nLocate <|ref|>{}<|/ref|> in the image.",
 }
+LOCATOR = re.compile(r"<\|[xy]\d+\|>")  # only nano has them: the others write of places in numbers
 UNLIMITED_DOCUMENT = "<image>document parsing."  # without a line break: so its README and its vLLM recipe
 
 
@@ -71,6 +73,11 @@ def table_cells(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     """The ids of <td> and </td> in a tokenizer; none unless it has a single token for each."""
     cells = [tokenizer.encode(tag, add_special_tokens=False) for tag in ("<td>", "</td>")]
     return frozenset(ids[0] for ids in cells) if all(len(ids) == 1 for ids in cells) else frozenset()
+
+
+def locators(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """The ids of tokens that say where on a page a model reads, and are no part of its answer: `<|x3|>`, `<|y12|>`."""
+    return frozenset(number for name, number in tokenizer.get_added_vocab().items() if LOCATOR.fullmatch(name))
 
 
 def most_new_tokens(family: Family) -> int:

@@ -356,6 +356,33 @@ def test_a_level_has_its_own_rates_and_those_of_the_last_fall(tmp_path: Path, mo
 
     assert rates(0) == pytest.approx([0.4, 0.4])
     assert rates(round(100 - 50 * FALLS)) == pytest.approx([0.2, 0.2])
+    training.ends, training.gone = True, 1 - FALLS / 4
+    assert rates(0) == pytest.approx([0.1, 0.1])
+
+
+def test_a_training_comes_to_its_end_in_time_with_its_last_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = tiny_training(tmp_path, monkeypatch)
+    assert training.run(minutes=0, ends=True)
+    assert training.progress == replace(training.progress, step=1, level=len(TINY_LEVELS), level_step=0)
+    assert tiny_training(tmp_path, monkeypatch).progress.level == len(TINY_LEVELS)
+
+
+def test_a_step_goes_on_when_it_is_told_to_stop_and_all_stop_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = tiny_training(tmp_path, monkeypatch)
+    average = training.team.average
+
+    def told_meanwhile(*given: Any) -> list[float]:
+        numbers = average(*given)
+        training.stop()  # as a signal that comes while a process waits for the others
+        return numbers
+
+    monkeypatch.setattr(Team, "average", lambda _team, *given: told_meanwhile(*given))
+    assert not training.run()
+    assert training.progress.step == 2
 
 
 def losses_of(training: Training, batch: Batch) -> dict[str, float]:

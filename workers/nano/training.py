@@ -79,15 +79,22 @@ class Training:
         self.optimisers = optimisers(self.model, self.heads)
         self.progress = Progress()
         self.first_step = 0  # of these optimisers
-        self.stopping = False
+        self.asked_to_stop = self.stopping = self.ends = False
+        self.gone = 0.0  # of the time that this run has
         if (folder / "checkpoint.pt").exists():
             self._resume()
         elif start:
             self._start_from(start)
 
-    def run(self, minutes: float | None = None) -> bool:
-        """Train until the end, or for so many minutes; whether the end was reached."""
+    def run(self, minutes: float | None = None, *, ends: bool = False) -> bool:
+        """Train until the end, or for so many minutes; whether the end was reached.
+
+        ends: the end is to be after so many minutes. What is left of them is spent on the last level.
+        """
         began = time.monotonic()
+        self.ends = ends
+        if ends and self.progress.level < len(self.levels) - 1:
+            self.progress.level, self.progress.level_step, self.progress.right = len(self.levels) - 1, 0, 0.0
         if self.team.leads:
             draw_sheets(self.folder / "sheets", SHEETS, self.seed)
         self.team.gather()
@@ -98,13 +105,15 @@ class Training:
                 log.info("level", name=level.name, **asdict(self.progress))
             seed = self.seed + 1000 * self.progress.level + self.progress.step
             for batch in loaded(level, seed, sheets, self.team):
-                self.train(batch, level, stopping=minutes is not None and time.monotonic() - began > 60 * minutes)
-                ended = self._ended(level)
+                self.train(
+                    batch, level, gone=0.0 if minutes is None else (time.monotonic() - began) / max(60 * minutes, 1e-9)
+                )
+                ended = self.gone >= 1 if self.ends else self._ended(level)
                 if ended or self.progress.step % SAVED_EVERY == 0:
                     self.save()
                 if ended:
                     break
-                if self.stopping:
+                if self.stopping or self.gone >= 1:
                     self.save()
                     return False
             self.progress.level, self.progress.level_step, self.progress.right = self.progress.level + 1, 0, 0.0
@@ -112,28 +121,28 @@ class Training:
         return True
 
     def stop(self, *_signal: object) -> None:
-        """End the run after this step, with a checkpoint."""
-        self.stopping = True
+        """End the run after this step or the next, when all of the team know, with a checkpoint."""
+        self.asked_to_stop = True
 
     def _ended(self, level: Level) -> bool:
         return self.progress.level_step >= level.most or self.progress.right >= level.enough
 
-    def train(self, batch: Batch, level: Level, *, stopping: bool = False) -> None:
-        """One step of a level; all of a team stop when one does."""
+    def train(self, batch: Batch, level: Level, *, gone: float = 0.0) -> None:
+        """One step of a level; all of a team stop when one does, and share one clock. gone: of this run's time."""
         began = time.monotonic()
         batch = batch.to(self.device)
         at = self.progress.level_step
         text = int((at + 1) * level.text) > int(at * level.text)
         self._set_rates(level)
         with torch.autocast(self.device.type, torch.bfloat16):
-            losses, shares = self.losses(batch, text=text)
+            losses, shares = self.losses(batch, text=text, guided=level.guided)
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         seeing, rest = parts(self.model)
         rest += self.heads.parameters()
         counts = shares.get("text" if level.text else "tokens")
-        stops = float(stopping or self.stopping)
-        right, stops = self.team.average([*seeing, *rest], [0.0 if counts is None else float(counts), stops])
+        numbers = [0.0 if counts is None else float(counts), float(self.asked_to_stop), gone]
+        right, stops, self.gone = self.team.average([*seeing, *rest], numbers)
         self.stopping = stops > 0
         nn.utils.clip_grad_norm_(seeing, 1.0)
         nn.utils.clip_grad_norm_(rest, 1.0)
@@ -146,7 +155,7 @@ class Training:
             shown |= {name: round(float(value), 3) for name, value in shares.items()}
             log.info("step", **shown, **{k: round(v, 3) for k, v in asdict(self.progress).items()})
 
-    def losses(self, batch: Batch, *, text: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def losses(self, batch: Batch, *, text: bool, guided: bool = True) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What is to be made small, by name, and the shares of characters that were right."""
         watched, heads = self.watched, self.heads
         tokens = watched.see(normalised(batch.pixels))
@@ -162,16 +171,15 @@ class Training:
         logits = watched.write(pages, batch.ids)
         asked = batch.labels != IGNORED
         logits, labels = logits[asked].float(), batch.labels[asked]
-        place, place_right = heads.places([watched.states[number] for number in POINTING], batch)
-        looks = heads.looks(watched.attentions, batch)
-        losses |= {"text": cross_entropy(logits, labels), "places": BESIDE * place, "looks": BESIDE * looks}
-        losses["balance"] = BALANCE * watched.imbalance()
+        losses |= {"text": cross_entropy(logits, labels), "balance": BALANCE * watched.imbalance()}
         right, character = logits.detach().argmax(-1) == labels, labels >= FIRST_CHARACTER
         shares |= {
             "text": right[character].float().mean(),
             "locators": right[~character].float().mean(),
-            "places": place_right,
         }
+        if guided:
+            place, shares["places"] = heads.places([watched.states[number] for number in POINTING], batch)
+            losses |= {"places": BESIDE * place, "looks": BESIDE * heads.looks(watched.attentions, batch)}
         return losses, shares
 
     def _set_rates(self, level: Level) -> None:
@@ -180,7 +188,8 @@ class Training:
         if level.text and not self.levels[progress.level - 1].text:
             rate = min(1.0, (progress.level_step + 1) / WARM_UP)
         if progress.level == len(self.levels) - 1:
-            rate *= min(1.0, (1 - progress.level_step / level.most) / FALLS)
+            gone = self.gone if self.ends else progress.level_step / level.most
+            rate *= min(1.0, max(0.0, 1 - gone) / FALLS)
         rate *= level.rate
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -261,24 +270,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the checkpoint and the model are written")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes; the next run goes on from there")
+    parser.add_argument(
+        "--end", action="store_true", help="come to the end in these minutes: with the last level alone"
+    )
     parser.add_argument("--processes", type=int, help="that train together; on a CPU one for each core")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--from", dest="start", type=Path, help="a published model to begin with, not random weights")
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     processes = given.processes or (1 if device.type == "cuda" else min(MOST_PROCESSES, os.cpu_count() or 1))
-    run_team(processes, given.folder, partial(_train, given.folder, given.seed, device, given.minutes, given.start))
+    if given.end and given.minutes is None:
+        parser.error("--end takes --minutes: how long until the end")
+    run_team(processes, given.folder, partial(_train, given, device))
 
 
-def _train(
-    folder: Path, seed: int, device: torch.device, minutes: float | None, start: Path | None, team: Team
-) -> None:
-    training = Training(folder, seed, device, team=team, start=start)
+def _train(given: argparse.Namespace, device: torch.device, team: Team) -> None:
+    training = Training(given.folder, given.seed, device, team=team, start=given.start)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, training.stop)
-    ended = training.run(minutes)
+    ended = training.run(given.minutes, ends=given.end)
     if team.leads:
-        log.info("ended" if ended else "stopped", folder=str(folder))
+        log.info("ended" if ended else "stopped", folder=str(given.folder))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,13 @@ def test_plain_lines_are_read(alone: list[str]) -> None:
     assert wrong([(read, truth) for read, (_, truth) in zip(alone, PAGES, strict=True)]) <= MOST_ERROR
 
 
+def test_where_it_reads_is_no_part_of_the_text(engine: DeepSeekEngine) -> None:
+    page = ended(engine, [of(PAGES[0][0], 0)])[0]
+    assert isinstance(page.outcome, PageResult)
+    assert "<|" not in page.outcome.text
+    assert abs((page.outcome.text_tokens or 0) - len(page.outcome.text)) <= 2  # blanks at an end are not kept
+
+
 def test_pages_that_share_a_batch_are_read_as_they_are_alone(engine: DeepSeekEngine, alone: list[str]) -> None:
     together = ended(engine, [of(image, n) for n, (image, _) in enumerate(PAGES)])
     assert [text_of(together[n]) for n in range(len(PAGES))] == alone

@@ -27,7 +27,7 @@ from workers.engine.deepseek.prompts import locators, prompt_text
 from workers.engine.deepseek.vision import encode
 from workers.nano.alphabet import CHARACTERS, EOS_ID, IMAGE_ID, LOCATORS, ROWS, VOCABULARY, ids_of, text_of, tokenizer
 from workers.nano.architecture import new_model
-from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, placeholders_of, prompts
+from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, path_of, placeholders_of, prompts
 from workers.nano.curriculum import FALLS, LEVELS, Level
 from workers.nano.evaluation import Measured, plain
 from workers.nano.fonts import KEPT_OUT, font_files, has_fonts
@@ -212,6 +212,24 @@ def test_patches_have_their_characters_and_where_reading_goes_on() -> None:
     read = "<|y2|><|x0|>wi<|x1|>d<|x2|>e<|x3|> o<|x4|>n<|x6|>e\n<|y7|><|x0|>x<eos>"
     assert written(batch.ids[0]).endswith(read)
     assert text_of(batch.ids[0, len(prompts((1, 1))[0]) :].tolist()) == text
+
+
+def test_a_shaken_path_writes_the_same_text_and_strays_by_little() -> None:
+    artist, strayed = PageArtist(3), 0
+    for page in [artist.page(Density(60, 160)) for _ in range(20)]:
+        path, shaken = path_of(page), path_of(page, Random(1))
+        assert text_of(shaken.ids) == text_of(path.ids) == page.text
+        assert len(shaken.cells) == len(shaken.ids)
+        for line, other in zip(path.stops, shaken.stops, strict=True):
+            assert abs(line[0][2] - other[0][2]) <= 2
+            columns, others = ([column for _, column, _, part in one for _ in part] for one in (line, other))
+            assert max(abs(column - own) for column, own in zip(columns, others, strict=True)) <= 1
+            assert others == sorted(others)
+            strayed += sum(column != own for column, own in zip(columns, others, strict=True))
+    assert strayed > 20
+    batches = [batch_of([page], prompts((1, 1))[0], shaken_by) for shaken_by in (None, Random(1))]
+    assert (batches[0].in_patch == batches[1].in_patch).all()
+    assert (batches[0].onward == batches[1].onward).all()
 
 
 def test_batches_repeat_with_their_seed_and_show_pages_again() -> None:

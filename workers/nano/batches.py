@@ -40,6 +40,7 @@ from workers.nano.team import Team
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
 PATCH = SIDE // PATCHES  # pixels
 IN_TOKEN = PATCHES // TOKENS  # patches along the side of a vision token
+SHAKEN_X, SHAKEN_Y = 1 / PATCH, 2 / PATCH  # standard deviations, in patches
 STEPS = 8  # patches to the next one of a line, at most
 IGNORED = -100
 ALONE = Team()
@@ -96,22 +97,22 @@ def placeholders_of(grid: tuple[int, int]) -> int:
     return tiles + TOKENS * (TOKENS + 1) + 1
 
 
-def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
-    """A batch of pages of one grid that are asked for alike."""
-    paths = [path_of(page) for page in pages]
+def batch_of(pages: Sequence[Page], prompt: Sequence[int], shaken_by: Random | None = None) -> Batch:
+    """A batch of pages of one grid that are asked for alike. shaken_by: whether texts are as in path_of."""
+    paths = [path_of(page, shaken_by) for page in pages]
     start, longest = len(prompt), max(len(path.ids) for path in paths)
     shape = len(pages), start + longest + 1
     ids, labels, cells = torch.full(shape, PAD_ID), torch.full(shape, IGNORED), torch.full((*shape, 3), IGNORED)
     height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
     onward = torch.full((len(pages), height, width, 3), IGNORED)
-    for number, path in enumerate(paths):
+    for number, (page, path) in enumerate(zip(pages, paths, strict=True)):
         end = start + len(path.ids)
         ids[number, :start] = torch.tensor(prompt)
         ids[number, start : end + 1] = torch.tensor([*path.ids, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
         cells[number, start:end] = torch.tensor(path.cells)
-        _label(in_patch[number], onward[number], path)
+        _label(in_patch[number], onward[number], path_of(page) if shaken_by else path)
     whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
     return Batch(_stacked([page.image for page in pages]), whole, ids, labels, in_patch, onward, cells)
 
@@ -128,19 +129,27 @@ class Path:
     stops: list[list[tuple[int, int, int, str]]]
 
 
-def path_of(page: Page) -> Path:
+def path_of(page: Page, shaken_by: Random | None = None) -> Path:
     """The characters of a page with a row token before each line and a column token before each of its patches.
 
     A newline belongs to the patch of the character before it.
+
+    Where a character is on the border of two patches, it can be seen in either. Whoever reads must know whether it was
+    written already, and a line that was read is not the next one. A model that was only ever shown the one true path
+    writes such characters twice: so it is shown paths that are shaken a little by a generator.
     """
     height, width = (side // PATCH for side in page.image.shape[:2])
     path, at = Path([], [], []), 0
     for line in page.text.splitlines(keepends=True):
         own = page.centres[at : at + len(line)] / PATCH
         at += len(line)
-        y = float(own[0, 1])
-        row, half = min(int(y), height - 1), min(int(2 * y), 2 * height - 1, ROWS - 1)
-        columns = [min(int(x), width - 1) for x in own[:, 0]]
+        y, xs = float(own[0, 1]), own[:, 0].tolist()
+        row = min(int(y), height - 1)
+        if shaken_by:
+            y = max(0.0, y + shaken_by.gauss(0, SHAKEN_Y))
+            xs = [max(0.0, x + shaken_by.gauss(0, SHAKEN_X)) for x in xs]
+        half = min(int(2 * y), 2 * height - 1, ROWS - 1)
+        columns = list(itertools.accumulate((min(int(x), width - 1) for x in xs), max))
         if line[-1] == "\n" and len(line) > 1:
             columns[-1] = columns[-2]
         parts = [
@@ -210,7 +219,7 @@ class Batches(IterableDataset[Batch]):
             drawn = [artist.page(density) for _ in range(count - from_sheets - again)]
             pages = [*drawn, *random.choices(of_sheets[density], k=from_sheets), *random.sample(shown[density], again)]
             shown[density].extend(drawn)
-            yield batch_of(pages, random.choice(asked[density]))
+            yield batch_of(pages, random.choice(asked[density]), random)
 
 
 def loaded(level: Level, seed: int, sheets: Sequence[Page] = (), team: Team = ALONE) -> Iterator[Batch]:

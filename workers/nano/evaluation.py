@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 from uuid import UUID
 
 import torch
@@ -125,21 +128,43 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def gate(reader: Reader, count: int) -> Iterable[Measured]:
+class Kind(NamedTuple):
+    """So many pages of one density, to be measured read (None) and from tokens stored in dtypes."""
+
+    asked: float
+    fonts: str
+    pages: int
+    stored_as: tuple[TokenDtype | None, ...] = (None,)
+
+
+def gate(pages: int) -> list[Kind]:
     """The densities that count, in fonts trained on and in others."""
-    for per_token in GATE:
-        for fonts in ("trained on", "unseen"):
-            if fonts == "unseen" and not has_fonts(kept_out=True):
-                continue
-            yield measure(reader, pages_of(per_token, count, kept_out_fonts=fonts == "unseen"), per_token, fonts)
+    fonts = ["trained on", *(["unseen"] if has_fonts(kept_out=True) else [])]
+    return [Kind(asked, one, pages) for asked in GATE for one in fonts]
 
 
-def curve(reader: Reader, count: int) -> Iterable[Measured]:
+def curve(pages: int) -> list[Kind]:
     """All densities, read and decoded from each dtype."""
-    for per_token in DENSITIES:
-        pages = pages_of(per_token, count)
-        for stored_as in (None, *DTYPES):
-            yield measure(reader, pages, per_token, "trained on", stored_as)
+    return [Kind(asked, "trained on", pages, (None, *DTYPES)) for asked in DENSITIES]
+
+
+def measured(folder: Path, kinds: Sequence[Kind]) -> Iterator[Measured]:
+    """Kinds in their order, measured by as many processes as there are cores; by one where there is a GPU."""
+    processes = 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        for found in pool.map(partial(_measured, folder), kinds):
+            yield from found
+
+
+def _measured(folder: Path, kind: Kind) -> list[Measured]:
+    pages = pages_of(kind.asked, kind.pages, kept_out_fonts=kind.fonts == "unseen")
+    return [measure(_reader(folder), pages, kind.asked, kind.fonts, dtype) for dtype in kind.stored_as]
+
+
+@cache
+def _reader(folder: Path) -> Reader:
+    return Reader(folder)
 
 
 def main() -> None:
@@ -150,9 +175,9 @@ def main() -> None:
     parser.add_argument("--pages", type=int, help="of each kind (500; 100 for the curve)")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    reader = Reader(given.folder)
+    kinds = curve(given.pages or 100) if given.curve else gate(given.pages or 500)
     found = []
-    for one in curve(reader, given.pages or 100) if given.curve else gate(reader, given.pages or 500):
+    for one in measured(given.folder, kinds):
         kind = f"{one.per_token:5.2f} characters a vision token, {one.fonts} fonts, {one.stored_as or 'read'}"
         print(f"{kind:60} error {100 * one.error:6.2f} %   exact {100 * one.exact:5.1f} %", flush=True)
         found.append(one)

@@ -21,7 +21,7 @@ import torch
 from ocr_tasks.contract import TokenDtype
 from workers.engine.deepseek.nano import FOLDER
 from workers.nano.curriculum import LEVELS
-from workers.nano.evaluation import DENSITIES, DTYPES, GATE, Measured, Reader, curve, gate
+from workers.nano.evaluation import DENSITIES, DTYPES, GATE, Measured, curve, gate, measured
 from workers.nano.plot import plot
 from workers.nano.training import Progress
 
@@ -41,8 +41,7 @@ def publish(trained: Path, into: Path, pages: int) -> None:
     into.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(trained / "release" / name, into / name)
-    reader = Reader(into)
-    gated, curved = list(gate(reader, pages)), list(curve(reader, max(1, pages // 5)))
+    gated, curved = (list(measured(into, kinds)) for kinds in (gate(pages), curve(max(1, pages // 5))))
     write_card(into, gated, curved, progress_of(trained))
 
 
@@ -53,8 +52,8 @@ def progress_of(trained: Path) -> Progress:
 
 def write_card(into: Path, gated: Sequence[Measured], curved: Sequence[Measured], progress: Progress) -> None:
     """The model card, the curve and the numbers behind them."""
-    measured = {"gate": [asdict(one) for one in gated], "curve": [asdict(one) for one in curved]}
-    text = json.dumps({"training": asdict(progress), **measured}, indent=1)
+    numbers = {"gate": [asdict(one) for one in gated], "curve": [asdict(one) for one in curved]}
+    text = json.dumps({"training": asdict(progress), **numbers}, indent=1)
     (into / "measured.json").write_text(text + "\n", encoding="utf-8")
     (into / "curve.svg").write_text(_plot(curved), encoding="utf-8")
     card = CARD.read_text(encoding="utf-8")

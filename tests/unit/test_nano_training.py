@@ -65,7 +65,7 @@ def test_every_character_is_one_token_and_comes_back() -> None:
 
 def test_the_engine_knows_the_locators_by_their_names() -> None:
     own = tokenizer()
-    assert locators(own) == set(own.convert_tokens_to_ids(list(LOCATORS)))
+    assert locators(own) == {own.get_vocab()[name] for name in LOCATORS}
     assert not locators(own) & set(ids_of(CHARACTERS))
 
 

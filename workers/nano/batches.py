@@ -34,7 +34,7 @@ from workers.nano.alphabet import (
 )
 from workers.nano.architecture import PATCHES, SIDE, TOKENS
 from workers.nano.curriculum import Level
-from workers.nano.pages import Density, Page, PageArtist
+from workers.nano.pages import Density, Page, PageArtist, moved
 from workers.nano.team import Team
 
 IN_PATCH = 4  # characters of a patch that have a label, by line and then by place
@@ -198,7 +198,7 @@ class Batches(IterableDataset[Batch]):
     All processes of a team draw pages of one density at a time, so that none waits long for another.
 
     Some pages are Chromium's, `sheets`; each of the others is shown three times, some steps apart, as drawing costs as
-    much as a third of a step.
+    much as a third of a step. What was shown before is moved.
     """
 
     def __init__(self, level: Level, seed: int, sheets: Sequence[Page] = (), team: Team = ALONE) -> None:
@@ -217,7 +217,8 @@ class Batches(IterableDataset[Batch]):
             from_sheets = round(count * SHEETS * self.variety) if of_sheets[density] else 0
             again = (count - from_sheets) * 2 // 3 if len(shown[density]) >= count else 0
             drawn = [artist.page(density) for _ in range(count - from_sheets - again)]
-            pages = [*drawn, *random.choices(of_sheets[density], k=from_sheets), *random.sample(shown[density], again)]
+            known = [*random.choices(of_sheets[density], k=from_sheets), *random.sample(shown[density], again)]
+            pages = [*drawn, *(moved(page, random) for page in known)]
             shown[density].extend(drawn)
             yield batch_of(pages, random.choice(asked[density]), random)
 

@@ -24,6 +24,8 @@ ANY_FONT = 0.6  # of varied pages; the others are in the upright fonts of common
 COMMON = re.compile(r"(regular|sans|serif|mono)\.[to]tf$", re.IGNORECASE)
 LEAST_CONTRAST = 270  # of the sums of red, green and blue
 SMALLEST, LARGEST = 9, 40  # pixels of the font in the view
+SCALES, STRETCHES, STRAYS = (0.88, 1.15), (0.95, 1.05), 20  # of pages that are shown again; pixels
+REACH = 1.2, 1.4  # of ink from the centre of a character, across and down, in characters
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,41 @@ class PageArtist:
             page += numpy.linspace(-1, 1, page.shape[1])[None, :, None] * random.uniform(-25, 25)
         image = Image.fromarray(page.clip(0, 255).astype(numpy.uint8))
         return numpy.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def moved(page: Page, random: Random) -> Page:
+    """The same text a little larger or smaller, elsewhere, and in other tones: for who sees patches, another page.
+
+    A model that is shown the same page again knows it by heart, and learns no more to read from it.
+    """
+    height, width = page.image.shape[:2]
+    size = numpy.array([width, height], numpy.float64)
+    steps = numpy.abs(numpy.diff(page.centres[:, 0]))
+    reach = float(numpy.median(steps)) * numpy.array(REACH) if len(steps) else 0.1 * size
+    low = (page.centres.min(0) - reach).clip(0)
+    high = numpy.minimum(page.centres.max(0) + reach, size)
+    scale = random.uniform(*SCALES) * numpy.array([random.uniform(*STRETCHES), 1.0])
+    scale = numpy.minimum(scale, size / (high - low))
+    strayed = numpy.array([random.uniform(-STRAYS, STRAYS) for _ in range(2)])
+    start = (low + strayed).clip(0, size - (high - low) * scale)
+    image = Image.fromarray(page.image)
+    paper = tuple(int(tone) for tone in numpy.median(page.image[0], axis=0))
+    (across, down), (left, top) = 1 / scale, low - start / scale
+    image = image.transform(
+        image.size, Image.Transform.AFFINE, (across, 0, left, 0, down, top), Image.Resampling.BICUBIC, fillcolor=paper
+    )
+    centres = ((page.centres - low) * scale + start).astype(numpy.float32)
+    return Page(numpy.asarray(_toned(image, random)), page.text, centres)
+
+
+def _toned(image: Image.Image, random: Random) -> Image.Image:
+    kind = random.random()
+    if kind < 0.5:
+        return image
+    contrast = random.uniform(0.6, 1)
+    brightness = random.uniform(0, 1 - contrast) * 255
+    toned = image.point([round(tone * contrast + brightness) for tone in range(256)] * 3)
+    return ImageOps.invert(toned) if kind > 0.9 else toned
 
 
 def size_for(random: Random, characters: int, density: Density) -> float:

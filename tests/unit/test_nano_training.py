@@ -29,7 +29,7 @@ from workers.engine.deepseek.vision import encode
 from workers.nano.alphabet import CHARACTERS, EOS_ID, IMAGE_ID, LOCATORS, ROWS, VOCABULARY, ids_of, text_of, tokenizer
 from workers.nano.architecture import new_model
 from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, path_of, placeholders_of, prompts
-from workers.nano.curriculum import FALLS, LEVELS, Level
+from workers.nano.curriculum import LEVELS, Level
 from workers.nano.evaluation import Measured, plain
 from workers.nano.fonts import KEPT_OUT, font_files, has_fonts
 from workers.nano.heads import Heads, Watched
@@ -188,7 +188,7 @@ def test_labels_name_the_next_token_and_where_it_is() -> None:
     assert batch.cells[0, start:end].tolist() == [*line, *other]
     assert (batch.cells[0, :start] == IGNORED).all()
     assert (batch.cells[0, end:] == IGNORED).all()
-    assert batch.characters == 8 + 8
+    assert batch.characters == 3 + 5
     assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, CHARACTERS.index("\n") + 1, 0, 0]
     assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
     assert batch.in_patch[0].count_nonzero() == 3
@@ -373,10 +373,10 @@ def test_steps_make_the_losses_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert after["neck"] < before["neck"]
 
 
-def test_a_level_has_its_own_rates_and_those_of_the_last_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_level_has_its_own_rates_and_they_fall_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = tiny_training(tmp_path, monkeypatch)
     batch = batch_of([PageArtist(7, variety=0).page(Density(5, 25, 1))], prompts((1, 1))[0])
-    level = replace(TINY_LEVELS[-1], most=100, rate=0.4)
+    level = replace(TINY_LEVELS[-1], most=100, rate=0.4, falls=0.5)
 
     def rates(step: int) -> list[float]:
         training.progress = Progress(step=1000, level=len(TINY_LEVELS) - 1, level_step=step)
@@ -384,18 +384,28 @@ def test_a_level_has_its_own_rates_and_those_of_the_last_fall(tmp_path: Path, mo
         return [group["lr"] / group["highest"] for optimiser in training.optimisers for group in optimiser.param_groups]
 
     assert rates(0) == pytest.approx([0.4, 0.4])
-    assert rates(round(100 - 50 * FALLS)) == pytest.approx([0.2, 0.2])
-    training.ends, training.gone = True, 1 - FALLS / 4
+    assert rates(75) == pytest.approx([0.2, 0.2])
+    training.ends, training.gone = True, 0.875
     assert rates(0) == pytest.approx([0.1, 0.1])
 
 
-def test_a_training_comes_to_its_end_in_time_with_its_last_level(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    training = tiny_training(tmp_path, monkeypatch)
-    assert training.run(minutes=0, ends=True)
-    assert training.progress == replace(training.progress, step=1, level=len(TINY_LEVELS), level_step=0)
+def test_a_level_comes_to_its_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for level in range(len(TINY_LEVELS)):
+        training = tiny_training(tmp_path, monkeypatch)
+        assert training.progress.level == level
+        assert training.run(minutes=0, ends=True) == (level == len(TINY_LEVELS) - 1)
+        assert training.progress.step == level + 1
     assert tiny_training(tmp_path, monkeypatch).progress.level == len(TINY_LEVELS)
+
+
+def test_sight_stays_as_it_is_where_it_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = tiny_training(tmp_path, monkeypatch)
+    before = {name: weight.clone() for name, weight in training.model.state_dict().items()}
+    batch = batch_of([PageArtist(7, variety=0).page(Density(20, 40, grid=(2, 1)))], prompts((2, 1))[0])
+    training.train(batch, replace(TINY_LEVELS[-1], sees=False))
+    changed = {name for name, weight in training.model.state_dict().items() if (weight != before[name]).any()}
+    assert changed
+    assert not [name for name in changed if "vision_tower" in name or "projector" in name]
 
 
 def test_a_step_goes_on_when_it_is_told_to_stop_and_all_stop_after_it(

@@ -23,6 +23,7 @@ from workers.nano.alphabet import (
     CHARACTERS,
     COLUMNS,
     EOS_ID,
+    FIRST_CHARACTER,
     FIRST_COLUMN,
     FIRST_ROW,
     IMAGE_ID,
@@ -73,7 +74,7 @@ class Batch:
 
     @property
     def characters(self) -> int:
-        return int((self.labels != IGNORED).sum())
+        return int((self.labels >= FIRST_CHARACTER).sum())
 
     def to(self, device: torch.device) -> Batch:
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -16,9 +16,10 @@ class Level:
 
     text: the share of steps in which the decoder learns too; the others cost a quarter. What counts are characters in
     the vision tokens while it learns nothing, and then those that it writes when it is given all before them.
-    rate: what the learning rates are multiplied by. guided: whether the decoder is told where to look, which it knows
-    once it has learned it. variety: the share of pages in any font and colour; the others are black on white in upright
-    fonts of common weight, with which shapes are found in a fraction of the time.
+    sees: whether its sight is trained too, or only what it makes of what it sees. guided: whether the decoder is told
+    where to look. rate: what the learning rates are multiplied by. falls: the last part of the level, in which they
+    fall to nothing. variety: the share of pages in any font and colour; the others are black on white in upright fonts
+    of common weight, with which shapes are found in a fraction of the time.
     """
 
     name: str
@@ -26,9 +27,11 @@ class Level:
     enough: float
     most: int
     text: float = 1.0
-    variety: float = 1.0
-    rate: float = 1.0
+    sees: bool = True
     guided: bool = True
+    rate: float = 1.0
+    falls: float = 0.0
+    variety: float = 1.0
 
 
 LINE, LINES2 = Density(4, 26, 1), Density(14, 50, 2)
@@ -37,15 +40,13 @@ WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
 PAGES = (0.5, LINES2, 64), (0.7, SPARSE, 56), (5, USUAL, 48), (0.7, DENSE, 36), (0.1, OVERFULL, 24)
-IN_TILES = (0.3, WIDE, 16), (0.3, TALL, 16), (0.1, SQUARE, 8)
+IN_TILES = (3, WIDE, 16), (3, TALL, 16), (1, SQUARE, 8)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
     Level("to see", TO_SEE, 0.80, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 1000),
-    Level("pages", PAGES, 2.0, 8_000, text=0.25, rate=0.5),
-    Level("pages and tiles", (*PAGES, *IN_TILES), 2.0, 8_000, text=0.25, rate=0.5, guided=False),
+    Level("pages", PAGES, 2.0, 12_000, text=0.1, guided=False, rate=0.5, falls=0.8),
+    Level("tiles", (*PAGES, *IN_TILES), 2.0, 600, sees=False, rate=0.5, falls=0.8),
 )
-"""All that is trained on. The last level ends by its steps; the learning rate falls to nothing in its last part."""
-FALLS = 0.8
-"""The part of the last level in which the learning rate falls, or of the time in which a training is to end."""
+"""All that is trained on."""

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from workers.nano.alphabet import FIRST_CHARACTER
 from workers.nano.architecture import new_model
 from workers.nano.batches import ALONE, IGNORED, Batch, loaded, normalised
-from workers.nano.curriculum import FALLS, LEVELS, Level
+from workers.nano.curriculum import LEVELS, Level
 from workers.nano.heads import POINTING, Heads, Watched
 from workers.nano.release import write_release
 from workers.nano.sheets import draw_sheets, read_sheets
@@ -89,12 +89,10 @@ class Training:
     def run(self, minutes: float | None = None, *, ends: bool = False) -> bool:
         """Train until the end, or for so many minutes; whether the end was reached.
 
-        ends: the end is to be after so many minutes. What is left of them is spent on the last level.
+        ends: the level it is at comes to its end in these minutes, whatever its steps.
         """
         began = time.monotonic()
         self.ends = ends
-        if ends and self.progress.level < len(self.levels) - 1:
-            self.progress.level, self.progress.level_step, self.progress.right = len(self.levels) - 1, 0, 0.0
         if self.team.leads:
             draw_sheets(self.folder / "sheets", SHEETS, self.seed)
         self.team.gather()
@@ -109,16 +107,18 @@ class Training:
                     batch, level, gone=0.0 if minutes is None else (time.monotonic() - began) / max(60 * minutes, 1e-9)
                 )
                 ended = self.gone >= 1 if self.ends else self._ended(level)
-                if ended or self.progress.step % SAVED_EVERY == 0:
-                    self.save()
                 if ended:
                     break
+                if self.progress.step % SAVED_EVERY == 0:
+                    self.save()
                 if self.stopping or self.gone >= 1:
                     self.save()
                     return False
             self.progress.level, self.progress.level_step, self.progress.right = self.progress.level + 1, 0, 0.0
-        self.save()
-        return True
+            self.save()
+            if self.stopping or self.gone >= 1:
+                break
+        return self.progress.level == len(self.levels)
 
     def stop(self, *_signal: object) -> None:
         """End the run after this step or the next, when all of the team know, with a checkpoint."""
@@ -135,7 +135,7 @@ class Training:
         text = int((at + 1) * level.text) > int(at * level.text)
         self._set_rates(level)
         with torch.autocast(self.device.type, torch.bfloat16):
-            losses, shares = self.losses(batch, text=text, guided=level.guided)
+            losses, shares = self.losses(batch, text=text, guided=level.guided, sees=level.sees)
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         seeing, rest = parts(self.model)
@@ -155,19 +155,27 @@ class Training:
             shown |= {name: round(float(value), 3) for name, value in shares.items()}
             log.info("step", **shown, **{k: round(v, 3) for k, v in asdict(self.progress).items()})
 
-    def losses(self, batch: Batch, *, text: bool, guided: bool = True) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What is to be made small, by name, and the shares of characters that were right."""
+    def losses(
+        self, batch: Batch, *, text: bool, guided: bool = True, sees: bool = True
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What is to be made small, by name, and the shares of characters that were right; as in Level."""
         watched, heads = self.watched, self.heads
-        tokens = watched.see(normalised(batch.pixels))
-        neck, neck_right = heads.at_neck(watched.neck, batch)
-        seen, seen_right = heads.in_tokens(tokens, batch)
-        pooled, pooled_right = heads.in_pooled(watched.pooled, batch)
-        ways, ways_right = heads.ways(tokens, batch)
-        losses = {"neck": neck, "pooled": pooled, "tokens": seen, "ways": BESIDE * ways}
-        shares = {"neck": neck_right, "pooled": pooled_right, "tokens": seen_right, "ways": ways_right}
+        losses: dict[str, Tensor] = {}
+        shares: dict[str, Tensor] = {}
+        with torch.set_grad_enabled(sees and torch.is_grad_enabled()):
+            tokens = watched.see(normalised(batch.pixels))
+        if sees:
+            losses["neck"], shares["neck"] = heads.at_neck(watched.neck, batch)
+            losses["pooled"], shares["pooled"] = heads.in_pooled(watched.pooled, batch)
+            losses["tokens"], shares["tokens"] = heads.in_tokens(tokens, batch)
+            ways, shares["ways"] = heads.ways(tokens, batch)
+            losses["ways"] = BESIDE * ways
         if not text:
             return losses, shares
-        pages = [tokens] if batch.whole is None else [tokens, watched.see(normalised(batch.whole))]
+        pages = [tokens]
+        if batch.whole is not None:
+            with torch.set_grad_enabled(sees and torch.is_grad_enabled()):
+                pages.append(watched.see(normalised(batch.whole)))
         logits = watched.write(pages, batch.ids)
         asked = batch.labels != IGNORED
         logits, labels = logits[asked].float(), batch.labels[asked]
@@ -187,9 +195,9 @@ class Training:
         rate = min(1.0, (progress.step - self.first_step + 1) / WARM_UP)
         if level.text and not self.levels[progress.level - 1].text:
             rate = min(1.0, (progress.level_step + 1) / WARM_UP)
-        if progress.level == len(self.levels) - 1:
+        if level.falls:
             gone = self.gone if self.ends else progress.level_step / level.most
-            rate *= min(1.0, max(0.0, 1 - gone) / FALLS)
+            rate *= min(1.0, max(0.0, 1 - gone) / level.falls)
         rate *= level.rate
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:

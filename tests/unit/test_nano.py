@@ -31,7 +31,7 @@ torch.set_num_threads(1)
 T = TypeVar("T")
 READ, ENCODE, DECODE = Operation.READ, Operation.ENCODE, Operation.DECODE
 SIDE = 256
-MOST_ERROR = max(0.10, 1.5 * (nano.measured_error() or 0.0))  # of the characters of all pages, by what the card says
+MOST_ERROR = max(0.10, 1.5 * (nano.measured_error(10) or 0.0))  # by what the card says of pages as dense as these
 ERROR_OF_DTYPE: dict[TokenDtype, float] = {"bf16": 0.004, "int8": 0.02, "int4": 0.16}  # relative, root mean square
 
 

@@ -357,6 +357,10 @@ def test_a_training_begins_with_a_published_model(tmp_path: Path, monkeypatch: p
     assert half_way.progress == Progress(step=5, level=1, level_step=2)
     again = Training(tmp_path / "run", 0, torch.device("cpu"), TINY_LEVELS, start=published)
     assert again.progress == training.progress  # a checkpoint comes first
+    (published / "measured.json").write_text(json.dumps({"training": asdict(Progress(step=9, level=3))}))
+    blind = (*TINY_LEVELS[:2], replace(TINY_LEVELS[2], sees=False))
+    over = Training(tmp_path / "third", 0, torch.device("cpu"), blind, start=published)
+    assert over.progress == Progress(step=9, level=1)
 
 
 def test_steps_make_the_losses_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

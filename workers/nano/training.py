@@ -239,14 +239,15 @@ class Training:
         self.progress = Progress(**state["progress"])
 
     def _start_from(self, published: Path) -> None:
-        """Begin with a published model, where its training was: with its last level when that was over."""
+        """Begin with a published model, where its training was; when that was over, with the last level that sees."""
         weights = type(self.model).from_pretrained(published, dtype=torch.float32).state_dict()
         self.model.load_state_dict(weights)
         measured = published / "measured.json"
         if measured.exists():
             self.progress = Progress(**json.loads(measured.read_text(encoding="utf-8"))["training"])
         if self.progress.level >= len(self.levels):
-            self.progress.level, self.progress.level_step, self.progress.right = len(self.levels) - 1, 0, 0.0
+            last = max(number for number, level in enumerate(self.levels) if level.sees)
+            self.progress.level, self.progress.level_step, self.progress.right = last, 0, 0.0
         self.first_step = self.progress.step
 
 

@@ -21,7 +21,7 @@ pytestmark = [
 
 SAMPLES = Path(__file__).parents[2] / "workers" / "samples"
 PICTURE, TEXT = SAMPLES / "small.png", (SAMPLES / "small.txt").read_text(encoding="utf-8")
-MOST_ERROR = max(0.10, 1.5 * (nano.measured_error(10) or 0.0))  # by what the card says
+MOST_ERROR = max(0.10, 1.5 * (nano.measured_error() or 0.0))  # by what the card says
 WAIT = {"Prefer": "wait=60"}
 
 

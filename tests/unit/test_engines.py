@@ -97,10 +97,7 @@ def test_nano_is_not_shown_to_others_while_it_reads_badly(monkeypatch: pytest.Mo
     monkeypatch.setattr(nano, "FOLDER", tmp_path)
     (tmp_path / "model.safetensors").touch()
     for error, shown in ((0.02, True), (0.31, False)):
-        numbers = ((6, "unseen", 0.5), (6, "trained on", error), (10, "trained on", 0.9))
-        gate = [{"asked": asked, "fonts": fonts, "error": wrong} for asked, fonts, wrong in numbers]
-        (tmp_path / "measured.json").write_text(json.dumps({"gate": gate}))
-        assert (nano.measured_error(), nano.measured_error(10)) == (error, 0.9)
+        (tmp_path / "measured.json").write_text(json.dumps({"gate": [{"error": error}, {"error": 0.9}]}))
         assert nano.can_run() == shown
     assert "31%" in (nano.missing() or "")
 

@@ -31,8 +31,7 @@ torch.set_num_threads(1)
 T = TypeVar("T")
 READ, ENCODE, DECODE = Operation.READ, Operation.ENCODE, Operation.DECODE
 SIDE = 256
-MOST_ERROR = max(0.10, 1.5 * (nano.measured_error(10) or 0.0))  # by what the card says of pages as dense as these
-MOST_ERROR_IN_TILES = 0.75  # the last to be learned, for a quarter of an hour so far: the card says so
+MOST_ERROR = max(0.10, 1.5 * (nano.measured_error() or 0.0))  # of the characters of all pages, by what the card says
 ERROR_OF_DTYPE: dict[TokenDtype, float] = {"bf16": 0.004, "int8": 0.02, "int4": 0.16}  # relative, root mean square
 
 
@@ -50,6 +49,7 @@ def drawn(seed: int, size: tuple[int, int] = (SIDE, SIDE), words: int = 22) -> t
 
 
 PAGES = [drawn(seed) for seed in range(6)]
+WIDE = drawn(11, (2 * SIDE, SIDE), words=40)
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +131,16 @@ def test_a_page_that_leaves_half_way_changes_nothing_for_the_others(engine: Deep
     assert {n: text_of(page) for n, page in done.items()} == {n: alone[n] for n in (0, 3, 4)}
 
 
-def test_a_wide_page_is_read_in_tiles(engine: DeepSeekEngine) -> None:
-    image, truth = drawn(11, (2 * SIDE, SIDE), words=40)
-    page = ended(engine, [of(image, 0, mode="gundam")])[0]
+def test_a_wide_page_is_cut_into_tiles(engine: DeepSeekEngine) -> None:
+    page = ended(engine, [of(WIDE[0], 0, mode="gundam")])[0]
     assert isinstance(page.outcome, PageResult)
     assert (page.outcome.mode, page.outcome.vision_tokens) == ("gundam", 57)
-    assert error_rate(page.outcome.text, truth) <= MOST_ERROR_IN_TILES
+
+
+@pytest.mark.xfail(strict=True, reason="nano was trained on tiles for ten minutes only, as its card says")
+def test_a_wide_page_is_read_in_tiles(engine: DeepSeekEngine) -> None:
+    image, truth = WIDE
+    assert error_rate(text_of(ended(engine, [of(image, 0, mode="gundam")])[0]), truth) <= MOST_ERROR
 
 
 def test_how_dense_a_page_is_decides_whether_it_is_cut_into_tiles(engine: DeepSeekEngine) -> None:

@@ -1,49 +1,40 @@
-"""The room where the nano model is trained: its text, its pages, their labels, and a training that goes on."""
+"""The room where the nano model is trained: a training that goes on, and what is said of what it gave."""
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from random import Random
 from threading import Event
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy
 import pytest
 import torch
 from PIL import Image
 
-from ocr_tasks.contract import Mode, Prompt
+from ocr_tasks.contract import Mode
 from tests.stack import until
 from workers.engine.deepseek.checkpoint import Checkpoint, load_checkpoint
-from workers.engine.deepseek.families import Family
 from workers.engine.deepseek.pixels import views_of
-from workers.engine.deepseek.prompts import locators, prompt_text
 from workers.engine.deepseek.vision import encode
-from workers.nano.alphabet import CHARACTERS, EOS_ID, IMAGE_ID, LOCATORS, ROWS, VOCABULARY, ids_of, text_of, tokenizer
+from workers.nano.alphabet import IMAGE_ID
 from workers.nano.architecture import new_model
-from workers.nano.batches import IGNORED, Batch, Batches, batch_of, normalised, path_of, placeholders_of, prompts
+from workers.nano.batches import Batch, batch_of, normalised, placeholders_of, prompts
 from workers.nano.curriculum import LEVELS, Level
 from workers.nano.evaluation import Measured, plain
-from workers.nano.fonts import KEPT_OUT, font_files, has_fonts
 from workers.nano.heads import Heads, Watched
-from workers.nano.pages import Density, Page, PageArtist, moved
+from workers.nano.pages import Density, PageArtist
 from workers.nano.plot import plot
 from workers.nano.publish import write_card
 from workers.nano.release import write_release
-from workers.nano.sheets import draw_sheets, read_sheets
 from workers.nano.team import Team, run_team
-from workers.nano.texts import Writer, words
-from workers.nano.training import Progress, Training, optimisers
+from workers.nano.training import KernelMuon, Progress, Training, optimisers
 
 DEADLINE = 120  # seconds
-INK = 60  # difference from the paper that is ink
 
 
 @pytest.fixture(scope="module")
@@ -52,204 +43,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     folder = tmp_path_factory.mktemp("release")
     write_release(new_model(0), folder)
     return load_checkpoint(folder)
-
-
-# -- text and tokens ----------------------------------------------------------
-
-
-def test_every_character_is_one_token_and_comes_back() -> None:
-    own = tokenizer()
-    assert own.encode(CHARACTERS, add_special_tokens=False) == ids_of(CHARACTERS)
-    assert own.decode(ids_of(CHARACTERS)) == text_of(ids_of(CHARACTERS)) == CHARACTERS
-    assert len(own) == VOCABULARY
-
-
-def test_the_engine_knows_the_locators_by_their_names() -> None:
-    own = tokenizer()
-    assert locators(own) == {own.get_vocab()[name] for name in LOCATORS}
-    assert not locators(own) & set(ids_of(CHARACTERS))
-
-
-def test_a_prompt_costs_three_tokens_at_most() -> None:
-    asked: tuple[Prompt, ...] = ("document", "free", "figure", "describe")
-    for prompt in asked:
-        rest = prompt_text(prompt, Family.DEEPSEEK_OCR).removeprefix("<image>")
-        assert len(tokenizer().encode(rest, add_special_tokens=False)) <= 3, prompt
-
-
-def test_words_that_are_measured_with_are_never_trained_on() -> None:
-    trained, kept_out = words(kept_out=False), words(kept_out=True)
-    assert not set(trained) & set(kept_out)
-    assert len(trained) > 5 * len(kept_out) > 500
-
-
-def test_text_has_only_known_characters_and_about_the_length_asked_for() -> None:
-    writer = Writer(Random(1))
-    for length in (5, 30, 150, 400):
-        text = " ".join(writer.words(length))
-        assert set(text) <= set(CHARACTERS)
-        assert length - 2 <= len(text) <= length + 20
-
-
-def test_fonts_kept_out_are_no_fonts_trained_on() -> None:
-    assert not [path for path in font_files(kept_out=False) if KEPT_OUT.search(path.name)]
-    if has_fonts(kept_out=True):
-        assert all(KEPT_OUT.search(path.name) for path in font_files(kept_out=True))
-
-
-# -- pages --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "density", [Density(5, 25, 1), Density(60, 160), Density(220, 340), Density(100, 300, grid=(2, 1))]
-)
-def test_characters_are_where_a_page_says_they_are(density: Density) -> None:
-    artist = PageArtist(3)
-    pages = [artist.page(density) for _ in range(20)]
-    for page in pages:
-        assert page.image.shape == (256 * density.grid[1], 256 * density.grid[0], 3)
-        assert len(page.text) <= density.most + 20
-        assert page.text.count("\n") < density.lines
-    assert share_near_ink(pages) > 0.98
-
-
-def share_near_ink(pages: Sequence[Page]) -> float:
-    """Of printed characters, those around whose centre there is ink, or what is not paper."""
-    near: list[bool] = []
-    for page in pages:
-        assert len(page.centres) == len(page.text)
-        assert page.centres.min() >= 0
-        assert (page.centres.max(0) < [page.image.shape[1], page.image.shape[0]]).all()
-        paper = numpy.median(page.image.reshape(-1, 3), axis=0)
-        ink = numpy.abs(page.image - paper).sum(-1) > INK
-        for character, (x, y) in zip(page.text, page.centres, strict=True):
-            if character.isalnum():
-                near.append(bool(ink[max(0, int(y) - 5) : int(y) + 6, max(0, int(x) - 4) : int(x) + 5].any()))
-    return sum(near) / len(near)
-
-
-def test_a_page_that_is_moved_has_the_same_text_in_other_places() -> None:
-    artist, random = PageArtist(4), Random(4)
-    pages = [artist.page(Density(60, 160)) for _ in range(20)]
-    others = [moved(page, random) for page in pages]
-    assert [page.text for page in others] == [page.text for page in pages]
-    assert all(page.image.shape == other.image.shape for page, other in zip(pages, others, strict=True))
-    patches = [numpy.concatenate([page.centres // 16 for page in some]) for some in (pages, others)]
-    assert (patches[0] != patches[1]).any(1).mean() > 0.5
-    assert share_near_ink(others) > 0.98
-
-
-def test_a_seed_draws_the_same_pages_and_another_seed_others() -> None:
-    first, again, other = (PageArtist(seed).page(Density(60, 160)) for seed in (5, 5, 6))
-    assert first.text == again.text != other.text
-    assert (first.image == again.image).all()
-
-
-def test_a_plain_page_is_black_on_white() -> None:
-    page = PageArtist(4, variety=0).page(Density(60, 160))
-    assert (page.image[..., 0] == page.image[..., 2]).all()
-    assert numpy.median(page.image) == 255
-
-
-def test_chromium_draws_pages_whose_text_is_known(tmp_path: Path) -> None:
-    draw_sheets(tmp_path, 1, seed=2)
-    pages = read_sheets(tmp_path)
-    assert len(pages) > 32
-    for page in pages:
-        assert set(page.text) <= set(CHARACTERS)
-        assert not any(line != line.strip() or not line for line in page.text.split("\n"))
-    assert share_near_ink(pages) > 0.97
-    assert [path.name for path in tmp_path.iterdir()] == ["0000.npz"]
-
-
-# -- batches ------------------------------------------------------------------
-
-
-def page_of(text: str, centres: list[tuple[float, float]], size: tuple[int, int] = (256, 256)) -> Page:
-    image = numpy.full((size[1], size[0], 3), 255, numpy.uint8)
-    return Page(image, text, numpy.array(centres, numpy.float32))
-
-
-def written(ids: torch.Tensor) -> str:
-    return str(tokenizer().decode(ids))
-
-
-def test_labels_name_the_next_token_and_where_it_is() -> None:
-    page = page_of("a\nb", [(8, 8), (20, 8), (250, 40)])
-    prompt = prompts((1, 1))[0]
-    batch = batch_of([page, page_of("cd ef", [(1, 1)] * 5)], prompt)
-    start, end = len(prompt), len(prompt) + 7
-    assert written(batch.ids[0, start:end]) == "<|y1|><|x0|>a\n<|y5|><|x15|>b"
-    assert batch.ids[0, end] == EOS_ID
-    assert batch.labels[0, start - 1 : end].tolist() == batch.ids[0, start : end + 1].tolist()
-    assert (batch.labels[0, : start - 1] == IGNORED).all()
-    assert (batch.labels[0, end:] == IGNORED).all()
-    line, other = [[0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 2]], [[2, 15, 0], [2, 15, 0], [2, 15, 1]]
-    assert batch.cells[0, start:end].tolist() == [*line, *other]
-    assert (batch.cells[0, :start] == IGNORED).all()
-    assert (batch.cells[0, end:] == IGNORED).all()
-    assert batch.characters == 3 + 5
-    assert batch.in_patch[0, 0, 0].tolist() == [CHARACTERS.index("a") + 1, CHARACTERS.index("\n") + 1, 0, 0]
-    assert batch.in_patch[0, 2, 15, 0] == CHARACTERS.index("b") + 1
-    assert batch.in_patch[0].count_nonzero() == 3
-    assert batch.in_patch[1, 0, 0].tolist() == [CHARACTERS.index(character) + 1 for character in "cd e"]
-    assert batch.onward[0, 0, 0].tolist() == [1, 0, 5]
-    assert batch.onward[0, 2, 15].tolist() == [1, 0, ROWS]
-
-
-def test_patches_have_their_characters_and_where_reading_goes_on() -> None:
-    text = "wide one\nx"
-    page = page_of(text, [*((12 * number, 20) for number in range(7)), (100, 20), (112, 20), (10, 60)])
-    batch = batch_of([page], prompts((1, 1))[0])
-    places = [(row, column) for row in range(16) for column in range(16)]
-    parts = {
-        place: "".join(CHARACTERS[label - 1] for label in batch.in_patch[0][place].tolist() if label)
-        for place in places
-    }
-    assert {place: part for place, part in parts.items() if part} == {
-        **{(1, column): part for column, part in enumerate(("wi", "d", "e", " o", "n"))},
-        (1, 6): "e\n",
-        (3, 0): "x",
-    }
-    onward = {place: batch.onward[0][place].tolist() for place in places}
-    assert {place: way for place, way in onward.items() if way[0] != IGNORED} == {
-        (1, 0): [1, 1, ROWS],
-        **{(1, column): [0, 1, ROWS] for column in (1, 2, 3)},
-        (1, 4): [0, 2, ROWS],
-        (1, 6): [0, 0, 7],
-        (3, 0): [1, 0, ROWS],
-    }
-    read = "<|y2|><|x0|>wi<|x1|>d<|x2|>e<|x3|> o<|x4|>n<|x6|>e\n<|y7|><|x0|>x<eos>"
-    assert written(batch.ids[0]).endswith(read)
-    assert text_of(batch.ids[0, len(prompts((1, 1))[0]) :].tolist()) == text
-
-
-def test_a_shaken_path_writes_the_same_text_and_strays_by_little() -> None:
-    artist, strayed = PageArtist(3), 0
-    for page in [artist.page(Density(60, 160)) for _ in range(20)]:
-        path, shaken = path_of(page), path_of(page, Random(1))
-        assert text_of(shaken.ids) == text_of(path.ids) == page.text
-        assert len(shaken.cells) == len(shaken.ids)
-        for line, other in zip(path.stops, shaken.stops, strict=True):
-            assert abs(line[0][2] - other[0][2]) <= 2
-            columns, others = ([column for _, column, _, part in one for _ in part] for one in (line, other))
-            assert max(abs(column - own) for column, own in zip(columns, others, strict=True)) <= 1
-            assert others == sorted(others)
-            strayed += sum(column != own for column, own in zip(columns, others, strict=True))
-    assert strayed > 20
-    batches = [batch_of([page], prompts((1, 1))[0], shaken_by) for shaken_by in (None, Random(1))]
-    assert (batches[0].in_patch == batches[1].in_patch).all()
-    assert (batches[0].onward == batches[1].onward).all()
-
-
-def test_batches_repeat_with_their_seed_and_show_pages_again_but_moved() -> None:
-    level = Level("lines", ((1.0, Density(5, 25, 1), 4),), enough=1, most=1, variety=0.5)
-    first, again = (iter(Batches(level, seed=9)) for _ in range(2))
-    batches = [next(first) for _ in range(6)]
-    assert all((one.ids == next(again).ids).all() for one in batches)
-    texts = {text_of(row.tolist()) for batch in batches for row in batch.ids}
-    pictures = {tuple(row.tolist()) for batch in batches for row in batch.pixels.flatten(1)[:, ::97]}
-    assert len(texts) < len(pictures) == 24
 
 
 # -- the model in training ----------------------------------------------------
@@ -281,33 +74,6 @@ def load_again(checkpoint: Checkpoint) -> Any:
     model = new_model(1)
     model.load_state_dict(checkpoint.model.state_dict())
     return model
-
-
-def test_heads_are_asked_for_their_own_patch_of_a_token() -> None:
-    """The head of a character's patch, in the layer of its half of the token; the others may look at nothing."""
-    batch = batch_of([page_of("a\nb", [(8, 8), (20, 8), (250, 40)])], prompts((1, 1))[0])
-    start, time = len(prompts((1, 1))[0]), batch.ids.shape[1]
-    nothing = torch.zeros(1, 8, time, time)
-    nothing[..., 0] = 1  # BOS
-
-    def looking(times: range, token: int, head: int) -> torch.Tensor:
-        attention = nothing.clone()
-        attention[0, head, times] = 0
-        attention[0, head, times, token] = 1
-        return attention
-
-    # `a` is in the first patch of the first token, `b` in the last of the first row of the lower half of the fourth.
-    upper, lower = looking(range(start, start + 4), 1, 0), looking(range(start + 4, start + 7), 4, 3)
-    located = nothing.clone()
-    for at, column, row in ((1, 1, 0), (2, 1, 0), (3, 1, 0), (4, 1, 4), (5, 5, 4), (6, 5, 4)):
-        located[0, 0, start + at, [0, start + column]] = torch.tensor([0.0, 1.0])
-        located[0, 1, start + at, [0, start + row]] = torch.tensor([0.0, 1.0])
-    located[0, 1, start, [0, start]] = torch.tensor([0.0, 1.0])
-    attentions = {0: located, 1: upper, 2: lower}
-    assert Heads().looks(attentions, batch) == pytest.approx(0, abs=1e-6)
-    assert Heads().looks(attentions | {1: lower, 2: upper}, batch) > 3
-    assert Heads().looks({layer: one.roll(4, dims=1) for layer, one in attentions.items()}, batch) > 5
-    assert Heads().looks({layer: one.roll(1, dims=3) for layer, one in attentions.items()}, batch) > 5
 
 
 TINY = replace(LEVELS[0], most=2, mix=((1.0, Density(5, 25, 1), 2),))
@@ -473,9 +239,23 @@ def test_a_team_is_ended_through_the_process_that_began_it(tmp_path: Path) -> No
 def test_each_parameter_belongs_to_one_optimiser() -> None:
     model, heads = new_model(0), Heads()
     groups = [group for optimiser in optimisers(model, heads) for group in optimiser.param_groups]
-    owned = [id(parameter) for group in groups for parameter in group["params"]]
+    owned = [parameter.data_ptr() for group in groups for parameter in group["params"]]
     assert len(owned) == len(set(owned))
-    assert set(owned) == {id(p) for p in [*model.parameters(), *heads.parameters()]}
+    assert set(owned) == {parameter.data_ptr() for parameter in [*model.parameters(), *heads.parameters()]}
+
+
+def test_kernels_are_optimised_as_the_matrices_they_are() -> None:
+    kernel = torch.nn.Parameter(torch.randn(6, 4, 3, 3, generator=torch.manual_seed(0)))
+    matrix = torch.nn.Parameter(kernel.detach().flatten(1).clone())
+    ours, theirs = KernelMuon([kernel], lr=0.1), torch.optim.Muon([matrix], lr=0.1)
+    before = kernel.detach().clone()
+    for _ in range(2):
+        for parameter, optimiser in ((kernel, ours), (matrix, theirs)):
+            optimiser.zero_grad()
+            (parameter**3).sum().backward()
+            optimiser.step()
+    assert (kernel != before).all()
+    torch.testing.assert_close(kernel.flatten(1), matrix)
 
 
 # -- what is said of it -------------------------------------------------------

@@ -42,11 +42,13 @@ IN_PATCH = 4  # characters of a patch that have a label, by line and then by pla
 PATCH = SIDE // PATCHES  # pixels
 IN_TOKEN = PATCHES // TOKENS  # patches along the side of a vision token
 SHAKEN_X, SHAKEN_Y = 1 / PATCH, 2 / PATCH  # standard deviations, in patches
+NEAR_X, NEAR_Y = 1.5 / PATCH, 2.5 / PATCH  # of a border, in patches: what is there can be seen on either side
 STEPS = 8  # patches to the next one of a line, at most
 IGNORED = -100
 ALONE = Team()
 SHEETS = 0.25  # of the pages, where they vary
 SHOWN_PAGES = 300  # of each density, of which some are shown again
+Cell = tuple[int, int]  # row and column of a patch
 BLANK = 0  # the label of a patch without a character there; characters follow from 1
 
 
@@ -58,10 +60,12 @@ class Batch:
     ids: (n, time), prompt, text with its locators, EOS and padding. labels: (n, time), the token that comes next,
     IGNORED in prompt and padding. cells: (n, time, 3), what is read after each token of the text: the row and column of
     a patch, and how many of its characters were written; IGNORED elsewhere. in_patch: (n, rows of patches, columns of
-    patches, IN_PATCH), the characters whose centre lies there, in order, spaces and newlines among them. onward: (n,
-    rows of patches, columns of patches, 3), how reading goes on from a patch: whether a line begins there, how many
-    patches farther the next one of the line is (0: the line ends), and the row token of the next line (ROWS: there is
-    none, or this line goes on); IGNORED where no character is.
+    patches, IN_PATCH), the characters whose centre lies there, in order, spaces and newlines among them. otherwise: the
+    same, had all characters that are near a border of patches been seen on its other side; doubts: (n, rows of patches,
+    columns of patches), by number, where these differ: patches of one number are all as in one of the two, 0 is no
+    doubt. onward: (n, rows of patches, columns of patches, 3), how reading goes on from a patch: whether a line begins
+    there, how many patches farther the next one of the line is (0: the line ends), and the row token of the next line
+    (ROWS: there is none, or this line goes on); IGNORED where no character is.
     """
 
     pixels: Tensor
@@ -69,6 +73,8 @@ class Batch:
     ids: Tensor
     labels: Tensor
     in_patch: Tensor
+    otherwise: Tensor
+    doubts: Tensor
     onward: Tensor
     cells: Tensor
 
@@ -106,6 +112,7 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int], shaken_by: Random | N
     ids, labels, cells = torch.full(shape, PAD_ID), torch.full(shape, IGNORED), torch.full((*shape, 3), IGNORED)
     height, width = (side // PATCH for side in pages[0].image.shape[:2])  # in patches
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
+    otherwise, doubts = torch.zeros_like(in_patch), torch.zeros_like(in_patch[..., 0])
     onward = torch.full((len(pages), height, width, 3), IGNORED)
     for number, (page, path) in enumerate(zip(pages, paths, strict=True)):
         end = start + len(path.ids)
@@ -113,9 +120,11 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int], shaken_by: Random | N
         ids[number, start : end + 1] = torch.tensor([*path.ids, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
         cells[number, start:end] = torch.tensor(path.cells)
-        _label(in_patch[number], onward[number], path_of(page) if shaken_by else path)
+        _label(onward[number], path_of(page) if shaken_by else path)
+        _label_characters(page, in_patch[number].numpy(), otherwise[number].numpy(), doubts[number].numpy())
     whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
-    return Batch(_stacked([page.image for page in pages]), whole, ids, labels, in_patch, onward, cells)
+    images = _stacked([page.image for page in pages])
+    return Batch(images, whole, ids, labels, in_patch, otherwise, doubts, onward, cells)
 
 
 @dataclass
@@ -150,9 +159,7 @@ def path_of(page: Page, shaken_by: Random | None = None) -> Path:
             y = max(0.0, y + shaken_by.gauss(0, SHAKEN_Y))
             xs = [max(0.0, x + shaken_by.gauss(0, SHAKEN_X)) for x in xs]
         half = min(int(2 * y), 2 * height - 1, ROWS - 1)
-        columns = list(itertools.accumulate((min(int(x), width - 1) for x in xs), max))
-        if line[-1] == "\n" and len(line) > 1:
-            columns[-1] = columns[-2]
+        columns = _columns(line, xs, width)
         parts = [
             (column, "".join(line[number] for number, _ in group))
             for column, group in itertools.groupby(enumerate(columns), key=lambda one: columns[one[0]])
@@ -164,6 +171,25 @@ def path_of(page: Page, shaken_by: Random | None = None) -> Path:
             path.cells += [(row, column, min(number, IN_PATCH)) for number in range(len(characters) + 1)]
         path.stops.append([(row, column, half, characters) for column, characters in parts])
     return path
+
+
+def _columns(line: str, xs: Sequence[float], width: int) -> list[int]:
+    """The columns of patches that a line's characters are in, its newline where the one before it is."""
+    columns = list(itertools.accumulate((min(int(x), width - 1) for x in xs), max))
+    if line[-1] == "\n" and len(line) > 1:
+        columns[-1] = columns[-2]
+    return columns
+
+
+def _cells_of(page: Page) -> list[Cell]:
+    """The patches that a page's characters are in."""
+    height, width = (side // PATCH for side in page.image.shape[:2])
+    cells: list[Cell] = []
+    for line in page.text.splitlines(keepends=True):
+        own = page.centres[len(cells) : len(cells) + len(line)] / PATCH
+        row = min(int(own[0, 1]), height - 1)
+        cells += [(row, column) for column in _columns(line, own[:, 0].tolist(), width)]
+    return cells
 
 
 def _stacked(images: Sequence[NDArray[numpy.uint8]]) -> Tensor:
@@ -180,17 +206,66 @@ def normalised(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1).contiguous()
 
 
-def _label(in_patch: Tensor, onward: Tensor, path: Path) -> None:
-    """Label patches with their characters and with how reading goes on; a patch of two lines tells of the first."""
+def _label(onward: Tensor, path: Path) -> None:
+    """Label patches with how reading goes on; a patch of two lines tells of the first."""
     for line, following in itertools.zip_longest(path.stops, path.stops[1:]):
-        for number, (row, column, _, characters) in enumerate(line):
-            taken = int(in_patch[row, column].count_nonzero())
-            own = [CHARACTERS.index(character) + 1 for character in characters[: IN_PATCH - taken]]
-            in_patch[row, column, taken : taken + len(own)] = torch.tensor(own, dtype=torch.long)
-            if not taken:
+        for number, (row, column, _, _) in enumerate(line):
+            if int(onward[row, column, 0]) == IGNORED:
                 last = number + 1 == len(line)
                 step = 0 if last else min(line[number + 1][1] - column, STEPS - 1)
                 onward[row, column] = torch.tensor([number == 0, step, following[0][2] if last and following else ROWS])
+
+
+def _label_characters(
+    page: Page, in_patch: NDArray[numpy.int64], otherwise: NDArray[numpy.int64], doubts: NDArray[numpy.int64]
+) -> None:
+    """Label patches with their characters, and with those they have if what is near a border is beyond it.
+
+    A line is beyond a border as a whole, and else one character at a border. A patch is in doubt once at most: of what
+    would be a second doubt, nothing is in `otherwise`.
+    """
+    found = _cells_of(page)
+    characters: dict[Cell, list[int]] = {}
+    for number, cell in enumerate(found):
+        characters.setdefault(cell, []).append(number)
+    labels = [CHARACTERS.index(character) + 1 for character in page.text]
+    for cell, own in characters.items():
+        in_patch[cell][: len(own)] = [labels[one] for one in own[:IN_PATCH]]
+    otherwise[:] = in_patch
+    height, width = doubts.shape
+    for number, beyond in enumerate(_beyond(page, found), 1):
+        touched = {found[one] for one in beyond} | set(beyond.values())
+        if any(not (0 <= row < height and 0 <= column < width) or doubts[row, column] for row, column in touched):
+            continue
+        for cell in touched:
+            kept = [one for one in characters.get(cell, []) if one not in beyond]
+            own = sorted(kept + [one for one, to in beyond.items() if to == cell])[:IN_PATCH]
+            doubts[cell] = number
+            otherwise[cell] = [labels[one] for one in own] + [BLANK] * (IN_PATCH - len(own))
+
+
+def _beyond(page: Page, found: Sequence[Cell]) -> Iterator[dict[int, Cell]]:
+    """What is near a border, lines first: the numbers of its characters, and the patches that they are in beyond."""
+    sure, start = [], 0
+    for text in page.text.splitlines(keepends=True):
+        line = range(start, start + len(text))
+        start = line.stop
+        y = float(page.centres[line[0], 1]) / PATCH
+        if abs(y - round(y)) < NEAR_Y:
+            step = 1 if found[line[0]][0] < round(y) else -1
+            yield {one: (found[one][0] + step, found[one][1]) for one in line}
+        else:
+            sure.append(line)
+    for line in sure:
+        nearest: dict[int, tuple[float, int]] = {}
+        for one in line:
+            x = float(page.centres[one, 0]) / PATCH
+            if page.text[one] != "\n" and abs(x - round(x)) < NEAR_X:
+                nearest[round(x)] = min(nearest.get(round(x), (1.0, one)), (abs(x - round(x)), one))
+        for border, (_, one) in nearest.items():
+            row, column = found[one]
+            to = row, border if column < border else border - 1
+            yield {one: to, one + 1: to} if page.text[one + 1 : one + 2] == "\n" else {one: to}
 
 
 class Batches(IterableDataset[Batch]):

@@ -1,4 +1,4 @@
-"""In which order the nano model learns: to see, to write one line, then more and more of them."""
+"""In which order the nano model learns: to see, to write one line, to see whole pages, to write them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
     Level("to see", TO_SEE, 0.80, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 1000),
-    Level("pages", PAGES, 2.0, 12_000, text=0.1, guided=False, rate=0.5, falls=0.8),
-    Level("tiles", (*PAGES, *IN_TILES), 2.0, 600, sees=False, rate=0.5, falls=0.8),
+    Level("pages", PAGES, 2.0, 12_000, text=0.02, guided=False, rate=0.5, falls=0.8),
+    Level("to write", (*PAGES, *IN_TILES), 2.0, 1500, sees=False, rate=0.5, falls=0.8),
 )
 """All that is trained on."""

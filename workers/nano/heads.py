@@ -8,6 +8,7 @@ layers should look at.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,6 +49,25 @@ class Heads(nn.Module):
     def at_neck(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and share of characters found; states (n, rows, columns, channels) of the pages' patches."""
         return self._characters(self.neck(states).unflatten(-1, (IN_PATCH, CLASSES)), batch.in_patch)
+
+    @torch.no_grad()
+    def settled(self, states: Tensor, batch: Batch) -> Batch:
+        """The batch with its doubts settled as the neck sees it, states as above.
+
+        A character near a border of patches is as right on either side of it. Were only one side right, what it takes
+        to tell would be learned and not how to read; and what a patch has would stay a guess, made in each apart.
+        """
+        doubtful = batch.doubts > 0
+        shares = self.neck(states[doubtful]).unflatten(-1, (IN_PATCH, CLASSES)).float().log_softmax(-1)
+        ways = torch.stack([batch.in_patch[doubtful], batch.otherwise[doubtful]])  # (2, doubtful, characters)
+        likely = shares.expand(2, *shares.shape).gather(-1, ways[..., None]).sum((-2, -1))
+        better = torch.zeros(len(batch.doubts), int(batch.doubts.max()) + 1, device=states.device)
+        page, doubt = doubtful.nonzero()[:, 0], batch.doubts[doubtful]
+        better.index_put_((page, doubt), likely[1] - likely[0], accumulate=True)
+        changed = torch.zeros_like(doubtful)
+        changed[doubtful] = better[page, doubt] > 0
+        in_patch = batch.in_patch.where(~changed[..., None], batch.otherwise)
+        return replace(batch, in_patch=in_patch, onward=batch.onward.masked_fill(changed[..., None], IGNORED))
 
     def in_pooled(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of what 16 patches became, (n, rows, columns, channels): what is lost there no layer finds again."""
@@ -153,7 +173,6 @@ class Watched:
         self.attentions: dict[int, Tensor] = {}
         self.routed: dict[int, Tensor] = {}
         text = model.model.language_model
-        text.config._attn_implementation = "eager"  # the one that gives its weights; on a CPU it is the faster one too
         model.model.vision_tower.sam_encoder.neck.register_forward_hook(self._neck)
         model.model.vision_tower.sam_encoder.proj.register_forward_hook(self._pooled)
         for number in POINTING:

@@ -165,6 +165,7 @@ class Training:
         with torch.set_grad_enabled(sees and torch.is_grad_enabled()):
             tokens = watched.see(normalised(batch.pixels))
         if sees:
+            batch = heads.settled(watched.neck, batch)
             losses["neck"], shares["neck"] = heads.at_neck(watched.neck, batch)
             losses["pooled"], shares["pooled"] = heads.in_pooled(watched.pooled, batch)
             losses["tokens"], shares["tokens"] = heads.in_tokens(tokens, batch)
@@ -258,18 +259,38 @@ def parts(model: Any) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     return seeing, [parameter for parameter in model.parameters() if id(parameter) not in own]
 
 
+class KernelMuon(torch.optim.Muon):
+    """Muon for kernels of convolutions, (out, in, height, width), as the matrices (out, in * height * width)."""
+
+    def __init__(self, kernels: list[nn.Parameter], **options: Any) -> None:
+        self.kernels = kernels
+        self.flat = [nn.Parameter(kernel.data.flatten(1)) for kernel in kernels]  # the same memory
+        super().__init__([{"params": self.flat, "highest": MATRIX_RATE}], **options)
+
+    def step(self, closure: Any = None) -> Any:
+        for flat, kernel in zip(self.flat, self.kernels, strict=True):
+            flat.grad = None if kernel.grad is None else kernel.grad.flatten(1)
+        return super().step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for parameter in (*self.kernels, *self.flat):
+            parameter.grad = None
+
+
 def optimisers(model: Any, heads: Heads) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside, AdamW for everything else."""
-    outside = ("embed_tokens", "lm_head", "gate.weight", "position_embedding", "rel_pos")
+    """Muon for the matrices and kernels inside, AdamW for everything else."""
+    outside = ("embed_tokens", "lm_head", "gate.weight", "patch_embed", "pos_embed", "position_embedding", "rel_pos")
     matrices: list[nn.Parameter] = []
+    kernels: list[nn.Parameter] = []
     others = list(heads.parameters())
     for name, parameter in model.named_parameters():
-        inside = parameter.ndim == 2 and not any(part in name for part in outside)
-        (matrices if inside else others).append(parameter)
+        inside = not any(part in name for part in outside)
+        kind = matrices if inside and parameter.ndim == 2 else kernels if inside and parameter.ndim == 4 else others
+        kind.append(parameter)
+    muon: dict[str, Any] = {"weight_decay": 0.01, "adjust_lr_fn": "match_rms_adamw"}
     return [
-        torch.optim.Muon(
-            [{"params": matrices, "highest": MATRIX_RATE}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-        ),
+        torch.optim.Muon([{"params": matrices, "highest": MATRIX_RATE}], **muon),
+        KernelMuon(kernels, **muon),
         torch.optim.AdamW([{"params": others, "highest": RATE}], betas=(0.9, 0.98), weight_decay=0.01),
     ]
 

@@ -137,7 +137,7 @@ def test_a_wide_page_is_cut_into_tiles(engine: DeepSeekEngine) -> None:
     assert (page.outcome.mode, page.outcome.vision_tokens) == ("gundam", 57)
 
 
-@pytest.mark.xfail(strict=True, reason="nano was trained on tiles for ten minutes only, as its card says")
+@pytest.mark.xfail(strict=True, reason="nano was trained on tiles for half an hour only, as its card says")
 def test_a_wide_page_is_read_in_tiles(engine: DeepSeekEngine) -> None:
     image, truth = WIDE
     assert error_rate(text_of(ended(engine, [of(image, 0, mode="gundam")])[0]), truth) <= MOST_ERROR

@@ -47,6 +47,6 @@ LEVELS = (
     Level("to see", TO_SEE, 0.80, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 1000),
     Level("pages", PAGES, 2.0, 12_000, text=0.02, guided=False, rate=0.5, falls=0.8),
-    Level("to write", (*PAGES, *IN_TILES), 2.0, 1500, sees=False, rate=0.5, falls=0.8),
+    Level("to write", (*PAGES, *IN_TILES), 2.0, 1500, sees=False, rate=0.7, falls=1.0),
 )
 """All that is trained on."""

@@ -120,7 +120,7 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int], shaken_by: Random | N
         ids[number, start : end + 1] = torch.tensor([*path.ids, EOS_ID])
         labels[number, start - 1 : end] = ids[number, start : end + 1]
         cells[number, start:end] = torch.tensor(path.cells)
-        _label(onward[number], path_of(page) if shaken_by else path)
+        _label_ways(onward[number], path_of(page) if shaken_by else path)
         _label_characters(page, in_patch[number].numpy(), otherwise[number].numpy(), doubts[number].numpy())
     whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
     images = _stacked([page.image for page in pages])
@@ -206,7 +206,7 @@ def normalised(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1).contiguous()
 
 
-def _label(onward: Tensor, path: Path) -> None:
+def _label_ways(onward: Tensor, path: Path) -> None:
     """Label patches with how reading goes on; a patch of two lines tells of the first."""
     for line, following in itertools.zip_longest(path.stops, path.stops[1:]):
         for number, (row, column, _, _) in enumerate(line):

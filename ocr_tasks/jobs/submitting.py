@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from ocr_tasks.contract import Kind
+from ocr_tasks.contract import TERMINAL, Kind, Status
 from ocr_tasks.errors import Conflict, NotFound
 from ocr_tasks.jobs.database import Database
 from ocr_tasks.jobs.views import JobView, job_view
@@ -20,9 +20,12 @@ VALUES (:id, :kind, :priority, :engine, :source, :options, :direct)
 ON CONFLICT (id) DO NOTHING RETURNING *
 """
 
+# Looked at and locked in one statement: a row that comes into being between two would be called over, and stay.
+LOCK_JOB = "SELECT status FROM jobs WHERE id = :job FOR UPDATE"
+
 CANCEL_JOB = """
 UPDATE jobs SET status = 'cancelled', finished_at = now(), lease_until = NULL
- WHERE id = :job AND status IN ('queued', 'preparing', 'running', 'finishing')
+ WHERE id = :job
 """
 
 CANCEL_PAGES = """
@@ -65,17 +68,20 @@ def cancel_job(db: Database, job_id: UUID) -> None:
     Raises NotFound, or Conflict when the job ended before.
     """
 
-    def cancel(connection: Connection) -> str | None:
-        cancelled = connection.execute(text(CANCEL_JOB), {"job": job_id}).rowcount
-        if cancelled:
+    def cancel(connection: Connection) -> Status | None:
+        row = connection.execute(text(LOCK_JOB), {"job": job_id}).one_or_none()
+        if row is None:
+            return None
+        status = Status(row.status)
+        if status not in TERMINAL:
+            connection.execute(text(CANCEL_JOB), {"job": job_id})
             connection.execute(text("DELETE FROM ranges WHERE job_id = :job"), {"job": job_id})
             connection.execute(text(CANCEL_PAGES), {"job": job_id, "live": ["queued", "running"]})
-            return None
-        found = connection.execute(text("SELECT status FROM jobs WHERE id = :job"), {"job": job_id})
-        return str(found.scalar() or "")
+            return Status.CANCELLED
+        return status
 
     status = db.run(cancel)
-    if status == "":
+    if status is None:
         raise NotFound(f"There is no job {job_id}.")
-    if status not in (None, "cancelled"):
-        raise Conflict(f"The job has {status} already and cannot be cancelled.", value=status)
+    if status != Status.CANCELLED:
+        raise Conflict(f"The job has {status} already and cannot be cancelled.", value=str(status))

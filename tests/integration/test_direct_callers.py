@@ -378,6 +378,7 @@ def test_a_cancel_that_no_worker_heard_waits_for_one(caller: Client, stack: Stac
     stack.start("prepare")
     with pytest.raises(JobCancelled):
         job.get(timeout=30)
+    wait_for_row(stack, str(job.id))  # REVOKED is told before it, when the cancel comes first
     assert stack.ended(str(job.id))["status"] == "cancelled"
 
 

@@ -19,14 +19,14 @@ POSITIONS = 0.02  # of SAM's positions, zero as built
 
 SAM: dict[str, Any] = {
     "hidden_size": 128,
-    "num_hidden_layers": 6,
+    "num_hidden_layers": 7,
     "num_attention_heads": 4,
     "window_size": 8,
-    "global_attn_indexes": [3],
+    "global_attn_indexes": [2, 4],
     "image_size": SIDE,
     "mlp_dim": 512,
     "output_channels": 96,
-    "downsample_channels": [192, 320],
+    "downsample_channels": [256, 320],
     "initializer_range": SPREAD,
 }
 ENCODER: dict[str, Any] = {

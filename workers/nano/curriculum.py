@@ -39,8 +39,8 @@ SPARSE, USUAL, DENSE, OVERFULL = Density(20, 90), Density(70, 165), Density(130,
 WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
-PAGES = (0.5, LINES2, 64), (0.7, SPARSE, 56), (5, USUAL, 48), (0.7, DENSE, 36), (0.1, OVERFULL, 24)
-IN_TILES = (3, WIDE, 16), (3, TALL, 16), (1, SQUARE, 8)
+PAGES = (0.4, LINES2, 64), (0.5, SPARSE, 56), (4, USUAL, 48), (1.8, DENSE, 36), (0.2, OVERFULL, 24)
+IN_TILES = (4, WIDE, 16), (3, TALL, 16), (3, SQUARE, 8)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),

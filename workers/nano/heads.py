@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from workers.nano.alphabet import CHARACTERS, COLUMNS, FIRST_CHARACTER, FIRST_COLUMN, FIRST_ROW, ROWS
 from workers.nano.architecture import LAYERS, SAM, SIDE, TEXT, TOKENS
-from workers.nano.batches import IGNORED, IN_PATCH, IN_TOKEN, STEPS, Batch
+from workers.nano.batches import IGNORED, IN_TOKEN, STEPS, Batch
+from workers.nano.paths import IN_PATCH
 
 CLASSES = len(CHARACTERS) + 1
 BLANK_WEIGHT = 0.1
@@ -67,7 +68,10 @@ class Heads(nn.Module):
         changed = torch.zeros_like(doubtful)
         changed[doubtful] = better[page, doubt] > 0
         in_patch = batch.in_patch.where(~changed[..., None], batch.otherwise)
-        return replace(batch, in_patch=in_patch, onward=batch.onward.masked_fill(changed[..., None], IGNORED))
+        onward = batch.onward.masked_fill(changed[..., None], IGNORED)
+        turned = (better > 0).cpu()
+        places = [one.turned(own.nonzero().flatten().tolist()) for one, own in zip(batch.places, turned, strict=True)]
+        return replace(batch, in_patch=in_patch, onward=onward, places=places)
 
     def in_pooled(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same of what 16 patches became, (n, rows, columns, channels): what is lost there no layer finds again."""

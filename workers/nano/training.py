@@ -18,6 +18,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import structlog
@@ -77,6 +78,7 @@ class Training:
         self.heads = Heads().to(device)
         self.watched = Watched(self.model)
         self.optimisers = optimisers(self.model, self.heads)
+        self.random = Random(seed + team.rank)
         self.progress = Progress()
         self.first_step = 0  # of these optimisers
         self.asked_to_stop = self.stopping = self.ends = False
@@ -164,8 +166,8 @@ class Training:
         shares: dict[str, Tensor] = {}
         with torch.set_grad_enabled(sees and torch.is_grad_enabled()):
             tokens = watched.see(normalised(batch.pixels))
+        batch = heads.settled(watched.neck, batch)
         if sees:
-            batch = heads.settled(watched.neck, batch)
             losses["neck"], shares["neck"] = heads.at_neck(watched.neck, batch)
             losses["pooled"], shares["pooled"] = heads.in_pooled(watched.pooled, batch)
             losses["tokens"], shares["tokens"] = heads.in_tokens(tokens, batch)
@@ -173,6 +175,7 @@ class Training:
             losses["ways"] = BESIDE * ways
         if not text:
             return losses, shares
+        batch = batch.rewritten(self.random)
         pages = [tokens]
         if batch.whole is not None:
             with torch.set_grad_enabled(sees and torch.is_grad_enabled()):

@@ -79,7 +79,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: value.to(device) for name, value in own.items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in own.items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
     def rewritten(self, shaken_by: Random) -> Batch:

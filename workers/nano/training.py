@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 RATE, MATRIX_RATE = 1.5e-3, 2e-3
 SHEETS = 90  # of Chromium's pages, about 60 on each
 WARM_UP = 100  # steps, at the start and when the decoder joins
+SEEN = {"neck": 0.5, "pooled": 0.7, "tokens": 1.5}  # weights of characters found there: tokens are what is read
 BESIDE = 0.3  # weight of where to look, beside the text
 BALANCE = 0.01  # weight of experts being used alike
 SHOWN_EVERY, SAVED_EVERY = 20, 250  # steps
@@ -168,9 +169,13 @@ class Training:
             tokens = watched.see(normalised(batch.pixels))
         batch = heads.settled(watched.neck, batch)
         if sees:
-            losses["neck"], shares["neck"] = heads.at_neck(watched.neck, batch)
-            losses["pooled"], shares["pooled"] = heads.in_pooled(watched.pooled, batch)
-            losses["tokens"], shares["tokens"] = heads.in_tokens(tokens, batch)
+            found = {
+                "neck": heads.at_neck(watched.neck, batch),
+                "pooled": heads.in_pooled(watched.pooled, batch),
+                "tokens": heads.in_tokens(tokens, batch),
+            }
+            losses |= {name: SEEN[name] * loss for name, (loss, _) in found.items()}
+            shares |= {name: share for name, (_, share) in found.items()}
             ways, shares["ways"] = heads.ways(tokens, batch)
             losses["ways"] = BESIDE * ways
         if not text:

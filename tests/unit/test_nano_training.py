@@ -25,7 +25,7 @@ from workers.nano.alphabet import IMAGE_ID
 from workers.nano.architecture import new_model
 from workers.nano.batches import Batch, batch_of, normalised, placeholders_of, prompts
 from workers.nano.curriculum import LEVELS, Level
-from workers.nano.evaluation import Measured, plain
+from workers.nano.evaluation import GRIDS, Measured, plain
 from workers.nano.heads import Heads, Watched
 from workers.nano.pages import Density, PageArtist
 from workers.nano.plot import plot
@@ -272,12 +272,14 @@ def test_white_space_does_not_count_as_an_error() -> None:
 def test_the_card_says_what_was_measured(tmp_path: Path) -> None:
     gated = [Measured(6, fonts, None, 500, 5.9, 0.0123, 0.5) for fonts in ("trained on", "unseen")]
     curved = [Measured(one, "trained on", dtype, 100, one, 0.01 * one, 0.1) for one in (1, 10) for dtype in DTYPES]
-    write_card(tmp_path, gated, curved, Progress(step=1234, pages=5678, characters=9_000_000, seconds=7200))
+    cut = [Measured(6, "trained on", None, 100, 6, 0.2, 0.03, grid) for grid in GRIDS]
+    write_card(tmp_path, gated, curved, cut, Progress(step=1234, pages=5678, characters=9_000_000, seconds=7200))
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "{" not in card
     assert "It meets its goals." in card
     assert "| 6 | trained on | 500 | 1.23 % | 2 % | 50 % |" in card
     assert "| 10.0 | 10.00 % | 10.00 % | 10.00 % | 10.00 % |" in card
+    assert "| 2 x 1 | 100 | 20.00 % | 3 % |" in card
     assert "1,234 steps" in card
     assert "2.0" in card
     ElementTree.fromstring((tmp_path / "curve.svg").read_text(encoding="utf-8"))
@@ -286,7 +288,7 @@ def test_the_card_says_what_was_measured(tmp_path: Path) -> None:
 def test_the_card_says_so_when_a_goal_is_missed(tmp_path: Path) -> None:
     gated = [Measured(asked, "trained on", None, 500, asked, error, 0.1) for asked, error in ((6, 0.019), (10, 0.21))]
     curved = [Measured(1, "trained on", dtype, 100, 1, 0.3, 0.1) for dtype in DTYPES]
-    write_card(tmp_path, gated, curved, Progress())
+    write_card(tmp_path, gated, curved, [], Progress())
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "**It misses its goals**: 21 % at 10 characters a vision token are wrong." in card
 

@@ -2,6 +2,7 @@
 
     python -m workers.nano.evaluation FOLDER            the gate: 6 and 10 characters a vision token
     python -m workers.nano.evaluation FOLDER --curve    from sparse to overfull pages, in each dtype of stored tokens
+    python -m workers.nano.evaluation FOLDER --tiles    pages that are cut into tiles
 
 Words and numbers were never trained on. The character error rate is the edits from what was read to what is on the
 page, by the characters on the page; runs of white space count as one space.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +27,7 @@ import torch
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from ocr_tasks.contract import OcrOptions, Operation, PageResult, TokenDtype
+from ocr_tasks.contract import Mode, OcrOptions, Operation, PageResult, TokenDtype
 from workers.engine import PageWork, WorkId
 from workers.engine.deepseek.checkpoint import load_checkpoint
 from workers.engine.deepseek.engine import DeepSeekEngine
@@ -39,17 +41,33 @@ VISION_TOKENS = TOKENS * TOKENS  # those that differ from page to page
 GATE = {6: 0.02, 10: 0.05}
 """The character error rate that a model must stay below, by characters a vision token."""
 DENSITIES = (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20)
+Grid = tuple[int, int]
+WHOLE: Grid = (1, 1)
+GRIDS: tuple[Grid, ...] = ((2, 1), (1, 2), (2, 2))
+IN_TILES = 6
+"""Characters a vision token of pages that are cut into tiles."""
 DTYPES: tuple[TokenDtype, ...] = get_args(TokenDtype)
 SLOTS = 48
 NEARLY = 0.95  # of the characters asked for must have found room on a page
 READ, STORED = frozenset({Operation.READ}), frozenset({Operation.ENCODE, Operation.DECODE})
 
 
+class Kind(NamedTuple):
+    """So many pages of one density, to be measured read (None) and from tokens stored in dtypes."""
+
+    asked: float
+    fonts: str
+    pages: int
+    stored_as: tuple[TokenDtype | None, ...] = (None,)
+    grid: Grid = WHOLE
+
+
 @dataclass(frozen=True)
 class Measured:
     """Pages of one kind. `asked`: characters a vision token that were asked for; error: the character error rate.
 
-    per_token: characters a vision token that the pages have. exact: the share of pages without any error.
+    per_token: characters a vision token that the pages have. exact: the share of pages without any error. grid: columns
+    and rows of the tiles that they are cut into, (1, 1) if they are not; tokens are those of the tiles alone.
     """
 
     asked: float
@@ -59,6 +77,7 @@ class Measured:
     per_token: float
     error: float
     exact: float
+    grid: Grid = WHOLE
 
 
 class Reader:
@@ -68,9 +87,11 @@ class Reader:
         checkpoint = load_checkpoint(folder, device="cuda" if torch.cuda.is_available() else "cpu")
         self.engine = DeepSeekEngine(checkpoint, limits_for(checkpoint.model, most_slots=SLOTS))
 
-    def read(self, images: Sequence[Image.Image], stored_as: TokenDtype | None = None) -> list[str]:
+    def read(
+        self, images: Sequence[Image.Image], stored_as: TokenDtype | None = None, mode: Mode = "tiny"
+    ) -> list[str]:
         """The texts of images: read, or decoded from vision tokens as they come back from storage in a dtype."""
-        options = OcrOptions(prompt="free", mode="tiny")
+        options = OcrOptions(prompt="free", mode=mode)
         works = [
             PageWork(
                 WorkId(UUID(int=0), number, 1),
@@ -98,43 +119,34 @@ def _same(image: Image.Image) -> Image.Image:
     return image
 
 
-def pages_of(per_token: float, count: int, *, kept_out_fonts: bool = False) -> list[Page]:
+def pages_of(per_token: float, count: int, *, kept_out_fonts: bool = False, grid: Grid = WHOLE) -> list[Page]:
     """Pages with so many characters a vision token, in words that were never trained on."""
     artist = PageArtist(SEED + round(per_token), kept_out_words=True, kept_out_fonts=kept_out_fonts)
-    wanted = round(per_token * VISION_TOKENS)
+    wanted = round(per_token * VISION_TOKENS * math.prod(grid))
     pages: list[Page] = []
     while len(pages) < count:
-        page = artist.page(Density(wanted, wanted))
+        page = artist.page(Density(wanted, wanted, grid=grid))
         if len(page.text) >= NEARLY * wanted:
             pages.append(page)
     return pages
 
 
-def measure(
-    reader: Reader, pages: Sequence[Page], asked: float, fonts: str, stored_as: TokenDtype | None = None
-) -> Measured:
-    """The error of pages read, or stored in a dtype and decoded."""
-    texts = reader.read([Image.fromarray(page.image) for page in pages], stored_as)
+def measure(reader: Reader, pages: Sequence[Page], kind: Kind, stored_as: TokenDtype | None = None) -> Measured:
+    """The error of pages of a kind read, or stored in a dtype and decoded."""
+    images = [Image.fromarray(page.image) for page in pages]
+    texts = reader.read(images, stored_as, "tiny" if kind.grid == WHOLE else "gundam")
     pairs = [(plain(page.text), plain(text)) for page, text in zip(pages, texts, strict=True)]
     characters = sum(len(truth) for truth, _ in pairs)
     edits = sum(Levenshtein.distance(truth, text) for truth, text in pairs)
     exact = sum(truth == text for truth, text in pairs) / len(pairs)
-    per_token = characters / len(pairs) / VISION_TOKENS
-    return Measured(asked, fonts, stored_as, len(pairs), round(per_token, 2), edits / characters, exact)
+    per_token = round(characters / len(pairs) / VISION_TOKENS / math.prod(kind.grid), 2)
+    error = edits / characters
+    return Measured(kind.asked, kind.fonts, stored_as, len(pairs), per_token, error, exact, kind.grid)
 
 
 def plain(text: str) -> str:
     """A text with runs of white space as one space."""
     return " ".join(text.split())
-
-
-class Kind(NamedTuple):
-    """So many pages of one density, to be measured read (None) and from tokens stored in dtypes."""
-
-    asked: float
-    fonts: str
-    pages: int
-    stored_as: tuple[TokenDtype | None, ...] = (None,)
 
 
 def gate(pages: int) -> list[Kind]:
@@ -148,6 +160,11 @@ def curve(pages: int) -> list[Kind]:
     return [Kind(asked, "trained on", pages, (None, *DTYPES)) for asked in DENSITIES]
 
 
+def tiles(pages: int) -> list[Kind]:
+    """Pages that are cut into tiles."""
+    return [Kind(IN_TILES, "trained on", pages, grid=grid) for grid in GRIDS]
+
+
 def measured(folder: Path, kinds: Sequence[Kind]) -> Iterator[Measured]:
     """Kinds in their order, measured by as many processes as there are cores; by one where there is a GPU."""
     processes = 1 if torch.cuda.is_available() else os.cpu_count() or 1
@@ -158,8 +175,8 @@ def measured(folder: Path, kinds: Sequence[Kind]) -> Iterator[Measured]:
 
 
 def _measured(folder: Path, kind: Kind) -> list[Measured]:
-    pages = pages_of(kind.asked, kind.pages, kept_out_fonts=kind.fonts == "unseen")
-    return [measure(_reader(folder), pages, kind.asked, kind.fonts, dtype) for dtype in kind.stored_as]
+    pages = pages_of(kind.asked, kind.pages, kept_out_fonts=kind.fonts == "unseen", grid=kind.grid)
+    return [measure(_reader(folder), pages, kind, dtype) for dtype in kind.stored_as]
 
 
 @cache
@@ -172,13 +189,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--curve", action="store_true")
-    parser.add_argument("--pages", type=int, help="of each kind (500; 100 for the curve)")
+    parser.add_argument("--tiles", action="store_true")
+    parser.add_argument("--pages", type=int, help="of each kind (500; 100 for the curve and for tiles)")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    kinds = curve(given.pages or 100) if given.curve else gate(given.pages or 500)
+    few = given.pages or 100
+    kinds = curve(few) if given.curve else tiles(few) if given.tiles else gate(given.pages or 500)
     found = []
     for one in measured(given.folder, kinds):
-        kind = f"{one.per_token:5.2f} characters a vision token, {one.fonts} fonts, {one.stored_as or 'read'}"
+        cut = "" if one.grid == WHOLE else f", {one.grid[0]} x {one.grid[1]} tiles"
+        kind = f"{one.per_token:5.2f} characters a vision token, {one.fonts} fonts, {one.stored_as or 'read'}{cut}"
         print(f"{kind:60} error {100 * one.error:6.2f} %   exact {100 * one.exact:5.1f} %", flush=True)
         found.append(one)
     if given.json:

@@ -21,7 +21,7 @@ import torch
 from ocr_tasks.contract import TokenDtype
 from workers.engine.deepseek.nano import FOLDER
 from workers.nano.curriculum import LEVELS
-from workers.nano.evaluation import DENSITIES, DTYPES, GATE, Measured, curve, gate, measured
+from workers.nano.evaluation import DENSITIES, DTYPES, GATE, Measured, curve, gate, measured, tiles
 from workers.nano.plot import plot
 from workers.nano.training import Progress
 
@@ -41,8 +41,9 @@ def publish(trained: Path, into: Path, pages: int) -> None:
     into.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(trained / "release" / name, into / name)
-    gated, curved = (list(measured(into, kinds)) for kinds in (gate(pages), curve(max(1, pages // 5))))
-    write_card(into, gated, curved, progress_of(trained))
+    few = max(1, pages // 5)
+    gated, curved, cut = (list(measured(into, kinds)) for kinds in (gate(pages), curve(few), tiles(few)))
+    write_card(into, gated, curved, cut, progress_of(trained))
 
 
 def progress_of(trained: Path) -> Progress:
@@ -50,9 +51,12 @@ def progress_of(trained: Path) -> Progress:
     return Progress(**torch.load(trained / "checkpoint.pt", map_location="cpu", weights_only=True)["progress"])
 
 
-def write_card(into: Path, gated: Sequence[Measured], curved: Sequence[Measured], progress: Progress) -> None:
-    """The model card, the curve and the numbers behind them."""
-    numbers = {"gate": [asdict(one) for one in gated], "curve": [asdict(one) for one in curved]}
+def write_card(
+    into: Path, gated: Sequence[Measured], curved: Sequence[Measured], cut: Sequence[Measured], progress: Progress
+) -> None:
+    """The model card, the curve and the numbers behind them. cut: pages in tiles."""
+    found = {"gate": gated, "curve": curved, "tiles": cut}
+    numbers = {name: [asdict(one) for one in these] for name, these in found.items()}
     text = json.dumps({"training": asdict(progress), **numbers}, indent=1)
     (into / "measured.json").write_text(text + "\n", encoding="utf-8")
     (into / "curve.svg").write_text(_plot(curved), encoding="utf-8")
@@ -66,6 +70,7 @@ def write_card(into: Path, gated: Sequence[Measured], curved: Sequence[Measured]
         "verdict": _verdict(gated),
         "gate": "\n".join(map(_gate_row, gated)),
         "curve": "\n".join(_curve_rows(curved)),
+        "tiles": "\n".join(map(_tiles_row, cut)),
     }
     for name, value in filled.items():
         card = card.replace(f"{{{name}}}", value)
@@ -88,6 +93,11 @@ def _verdict(gated: Sequence[Measured]) -> str:
 def _gate_row(one: Measured) -> str:
     goal = f"{100 * GATE[round(one.asked)]:g} %" if one.fonts == "trained on" else "none"
     return f"| {one.asked:g} | {one.fonts} | {one.pages} | {100 * one.error:.2f} % | {goal} | {100 * one.exact:.0f} % |"
+
+
+def _tiles_row(one: Measured) -> str:
+    columns, rows = one.grid
+    return f"| {columns} x {rows} | {one.pages} | {100 * one.error:.2f} % | {100 * one.exact:.0f} % |"
 
 
 def _curve_rows(curved: Sequence[Measured]) -> list[str]:

@@ -197,6 +197,14 @@ def test_patches_have_their_characters_and_where_reading_goes_on() -> None:
     assert text_of(batch.ids[0, len(prompts((1, 1))[0]) :].tolist()) == text
 
 
+def test_tiles_are_not_asked_how_reading_goes_on() -> None:
+    """A line ends at a tile's edge, or goes on in the next one: the tile does not show it."""
+    page = PageArtist(7).page(Density(60, 90, grid=(2, 1)))
+    batch = batch_of([page], prompts((2, 1))[0])
+    assert batch.in_patch.shape[1:3] == (16, 32)
+    assert (batch.onward == IGNORED).all()
+
+
 def test_a_shaken_path_writes_the_same_text_and_strays_by_little() -> None:
     artist, strayed, rows = PageArtist(3), 0, 0
     for page in [artist.page(Density(60, 160)) for _ in range(40)]:

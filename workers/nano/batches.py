@@ -57,8 +57,8 @@ class Batch:
     columns of patches), by number, where these differ: patches of one number are all as in one of the two, 0 is no
     doubt. onward: (n, rows of patches, columns of patches, 3), how reading goes on from a patch: whether a line begins
     there, how many patches farther the next one of the line is (0: the line ends), and the row token of the next line
-    (ROWS: there is none, or this line goes on); IGNORED where no character is. prompt: the ids before the text.
-    places: of the n pages.
+    (ROWS: there is none, or this line goes on); IGNORED where no character is, and in tiles, which do not show it.
+    prompt: the ids before the text. places: of the n pages.
     """
 
     pixels: Tensor
@@ -114,10 +114,12 @@ def batch_of(pages: Sequence[Page], prompt: Sequence[int]) -> Batch:
     in_patch = torch.zeros(len(pages), height, width, IN_PATCH, dtype=torch.long)
     otherwise, doubts = torch.zeros_like(in_patch), torch.zeros_like(in_patch[..., 0])
     onward = torch.full((len(pages), height, width, 3), IGNORED)
+    is_cut = (width, height) != (PATCHES, PATCHES)
     for number, (own, path) in enumerate(zip(places, paths, strict=True)):
-        _label_ways(onward[number], path)
+        if not is_cut:
+            _label_ways(onward[number], path)
         _label_characters(own, in_patch[number].numpy(), otherwise[number].numpy(), doubts[number].numpy())
-    whole = _stacked([_whole(page) for page in pages]) if (width, height) != (PATCHES, PATCHES) else None
+    whole = _stacked([_whole(page) for page in pages]) if is_cut else None
     images = _stacked([page.image for page in pages])
     ids, labels, cells = _written(prompt, paths)
     return Batch(images, whole, ids, labels, in_patch, otherwise, doubts, onward, cells, prompt, places)

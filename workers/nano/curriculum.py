@@ -40,14 +40,17 @@ WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
 PAGES = (0.4, LINES2, 64), (0.5, SPARSE, 56), (4, USUAL, 48), (1.8, DENSE, 36), (0.2, OVERFULL, 24)
-IN_TILES = (4, WIDE, 12), (3, TALL, 12), (3, SQUARE, 8)
-TO_WRITE = (*((weight, density, pages // 2) for weight, density, pages in PAGES), *IN_TILES)
+CUT = (0.5, WIDE, 24), (0.5, TALL, 24), (0.5, SQUARE, 12)
+TO_WRITE = (
+    *((weight, density, pages // 2) for weight, density, pages in PAGES),
+    *((4, WIDE, 12), (3, TALL, 12), (3, SQUARE, 8)),
+)
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
     Level("to see", TO_SEE, 0.80, 4000, text=0.0, variety=0.8),
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 1000),
-    Level("pages", PAGES, 2.0, 12_000, text=0.02, guided=False, rate=0.5, falls=0.8),
+    Level("pages", (*PAGES, *CUT), 2.0, 12_000, text=0.02, guided=False, rate=0.5, falls=0.8),
     Level("to write", TO_WRITE, 2.0, 3000, sees=False, rate=0.7, falls=1.0),
 )
 """All that is trained on."""

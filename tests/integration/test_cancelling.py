@@ -35,7 +35,7 @@ def test_a_job_that_comes_into_being_meanwhile_is_not_taken_for_one_that_is_over
         cancel_job(db, job_id)
     assert "jobs" in seen[0]
     cancel_job(db, job_id)  # as whoever cancels does where there was no row
-    assert db.one("SELECT status FROM jobs") == {"status": "cancelled"}
+    assert [row["status"] for row in db.all("SELECT status FROM jobs")] == ["cancelled"]
 
 
 def test_cancelling_twice_is_no_error_and_a_job_that_is_over_stays_as_it_ended(db: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -237,6 +238,28 @@ def test_what_is_turned_is_read_on_the_other_side_of_the_border() -> None:
     assert read([line]) == "<|y3|><|x0|>a<|x1|>b<|x2|>c\n<|y6|><|x3|>d"
     assert turned.turned([line, character]).path(16).ids == places.path(16).ids
     assert turned.path(16).cells[-1] == (3, 3, 1)
+
+
+class Still(Random):
+    """Shakes nothing."""
+
+    def random(self) -> float:
+        return 1.0
+
+    def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> float:
+        return mu
+
+
+def test_a_text_is_written_anew_by_the_places_of_its_batch() -> None:
+    page = page_of("ab", [(8, 24), (31, 24)])
+    prompt = prompts((1, 1))[0]
+    batch = batch_of([page], prompt)
+    turned = replace(batch, places=[one.turned(one.beyond) for one in batch.places]).rewritten(Still())
+    assert written(batch.ids[0]).endswith("<|y3|><|x0|>a<|x1|>b<eos>")
+    assert written(turned.ids[0]).endswith("<|y3|><|x0|>a<|x2|>b<eos>")
+    assert turned.ids[0, : len(prompt)].tolist() == list(prompt)
+    assert turned.labels[0, len(prompt) - 1 : -1].tolist() == turned.ids[0, len(prompt) :].tolist()
+    assert turned.cells[0, -2].tolist() == [1, 2, 1]
 
 
 def test_what_is_near_a_border_may_be_on_its_other_side() -> None:

@@ -26,13 +26,13 @@ from workers.nano.architecture import new_model
 from workers.nano.batches import Batch, batch_of, normalised, placeholders_of, prompts
 from workers.nano.curriculum import LEVELS, Level
 from workers.nano.evaluation import GRIDS, Measured, plain
-from workers.nano.heads import Heads, Watched
+from workers.nano.heads import Watched
 from workers.nano.pages import Density, PageArtist
 from workers.nano.plot import plot
 from workers.nano.publish import write_card
 from workers.nano.release import write_release
 from workers.nano.team import Team, run_team
-from workers.nano.training import KernelMuon, Progress, Training, optimisers
+from workers.nano.training import Progress, Training
 
 DEADLINE = 120  # seconds
 
@@ -172,6 +172,42 @@ def test_a_level_comes_to_its_end_in_time(tmp_path: Path, monkeypatch: pytest.Mo
     assert tiny_training(tmp_path, monkeypatch).progress.level == len(TINY_LEVELS)
 
 
+def test_the_heads_of_a_published_model_learn_before_it_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = tmp_path / "published"
+    write_release(new_model(5), published)
+    monkeypatch.setattr("workers.nano.training.HEADS_FIRST", 1)
+    training = Training(tmp_path / "run", 0, torch.device("cpu"), TINY_LEVELS, start=published)
+    level = TINY_LEVELS[-1]
+    batch = batch_of([PageArtist(7, variety=0).page(Density(20, 40, grid=(2, 1)))], prompts((2, 1))[0])
+    before = [parameter.clone() for parameter in training.model.parameters()]
+    heads = training.heads.token.weight.clone()
+    training.train(batch, level)
+    assert all((now == then).all() for now, then in zip(training.model.parameters(), before, strict=True))
+    assert (training.heads.token.weight != heads).any()
+    training.train(batch, level)
+    assert any((now != then).any() for now, then in zip(training.model.parameters(), before, strict=True))
+
+
+def test_levels_that_guide_have_the_attention_that_can_be_guided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.nano.training.SHEETS", 0)
+    guided, unguided = TINY_LEVELS[1], replace(TINY_LEVELS[1], name="unguided", guided=False)
+    training = Training(tmp_path, 0, torch.device("cpu"), (guided, unguided))
+    used: list[tuple[bool, str]] = []
+    losses = training.losses
+
+    def watched(batch: Batch, *, guided: bool, **others: Any) -> Any:
+        used.append((guided, training.model.model.language_model.config._attn_implementation))
+        return losses(batch, guided=guided, **others)
+
+    monkeypatch.setattr(training, "losses", watched)
+    assert training.run()
+    assert set(used) == {(True, "eager"), (False, "sdpa")}
+
+
 def test_sight_stays_as_it_is_where_it_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = tiny_training(tmp_path, monkeypatch)
     before = {name: weight.clone() for name, weight in training.model.state_dict().items()}
@@ -238,28 +274,6 @@ def test_a_team_is_ended_through_the_process_that_began_it(tmp_path: Path) -> No
     began.join(DEADLINE)
     assert began.exitcode == 0
     assert len(list(tmp_path.glob("*.told"))) == 2
-
-
-def test_each_parameter_belongs_to_one_optimiser() -> None:
-    model, heads = new_model(0), Heads()
-    groups = [group for optimiser in optimisers(model, heads) for group in optimiser.param_groups]
-    owned = [parameter.data_ptr() for group in groups for parameter in group["params"]]
-    assert len(owned) == len(set(owned))
-    assert set(owned) == {parameter.data_ptr() for parameter in [*model.parameters(), *heads.parameters()]}
-
-
-def test_kernels_are_optimised_as_the_matrices_they_are() -> None:
-    kernel = torch.nn.Parameter(torch.randn(6, 4, 3, 3, generator=torch.manual_seed(0)))
-    matrix = torch.nn.Parameter(kernel.detach().flatten(1).clone())
-    ours, theirs = KernelMuon([kernel], lr=0.1), torch.optim.Muon([matrix], lr=0.1)
-    before = kernel.detach().clone()
-    for _ in range(2):
-        for parameter, optimiser in ((kernel, ours), (matrix, theirs)):
-            optimiser.zero_grad()
-            (parameter**3).sum().backward()
-            optimiser.step()
-    assert (kernel != before).all()
-    torch.testing.assert_close(kernel.flatten(1), matrix)
 
 
 # -- what is said of it -------------------------------------------------------

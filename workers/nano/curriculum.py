@@ -1,4 +1,4 @@
-"""In which order the nano model learns: to see, to write one line, to see whole pages, to write them."""
+"""In which order the nano model learns: to see, to write a line, to see pages, to write them, and both at once."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ SPARSE, USUAL, DENSE, OVERFULL = Density(20, 90), Density(70, 165), Density(130,
 WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
-PAGES = (0.4, LINES2, 64), (0.5, SPARSE, 56), (4, USUAL, 48), (1.8, DENSE, 36), (0.2, OVERFULL, 24)
-CUT = (0.5, WIDE, 24), (0.5, TALL, 24), (0.5, SQUARE, 12)
+PAGES = (0.5, LINES2, 64), (1, SPARSE, 56), (4, USUAL, 48), (2, DENSE, 36), (0.2, OVERFULL, 24)
+CUT = (0.4, WIDE, 24), (0.4, TALL, 24), (0.4, SQUARE, 12)
 TO_WRITE = (
     *((weight, density, pages // 2) for weight, density, pages in PAGES),
     *((4, WIDE, 12), (3, TALL, 12), (3, SQUARE, 8)),
 )
+
+TO_READ = tuple((weight, density, pages // 2) for weight, density, pages in (*PAGES, *CUT))
 
 LEVELS = (
     Level("to see what is plain", TO_SEE, 0.45, 2000, text=0.0, variety=0.0),
@@ -52,5 +54,6 @@ LEVELS = (
     Level("lines", ((3, LINE, 40), (1, LINES2, 32)), 0.60, 1000),
     Level("pages", (*PAGES, *CUT), 2.0, 12_000, text=0.02, guided=False, rate=0.5, falls=0.8),
     Level("to write", TO_WRITE, 2.0, 3000, sees=False, rate=0.7, falls=1.0),
+    Level("to read", TO_READ, 2.0, 4000, guided=False, rate=0.5, falls=1.0),
 )
 """All that is trained on."""

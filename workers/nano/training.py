@@ -31,15 +31,16 @@ from workers.nano.architecture import new_model
 from workers.nano.batches import ALONE, IGNORED, Batch, loaded, normalised
 from workers.nano.curriculum import LEVELS, Level
 from workers.nano.heads import POINTING, Heads, Watched
+from workers.nano.optimisers import multiplies_bfloat16, optimisers
 from workers.nano.release import write_release
 from workers.nano.sheets import draw_sheets, read_sheets
 from workers.nano.team import Team, run_team
 
 log = structlog.get_logger(__name__)
 
-RATE, MATRIX_RATE = 1.5e-3, 2e-3
 SHEETS = 90  # of Chromium's pages, about 60 on each
 WARM_UP = 100  # steps, at the start and when the decoder joins
+HEADS_FIRST, HEADS_RATE = 300, 3.0  # steps in which nothing else learns, where the model comes without its heads
 SEEN = {"neck": 0.5, "pooled": 0.7, "tokens": 1.5}  # weights of characters found there: tokens are what is read
 BESIDE = 0.3  # weight of where to look, beside the text
 BALANCE = 0.01  # weight of experts being used alike
@@ -81,7 +82,7 @@ class Training:
         self.optimisers = optimisers(self.model, self.heads)
         self.random = Random(seed + team.rank)
         self.progress = Progress()
-        self.first_step = 0  # of these optimisers
+        self.first_step = 0  # of these optimisers; before it the heads learn alone
         self.asked_to_stop = self.stopping = self.ends = False
         self.gone = 0.0  # of the time that this run has
         if (folder / "checkpoint.pt").exists():
@@ -102,6 +103,8 @@ class Training:
         sheets = read_sheets(self.folder / "sheets")
         while self.progress.level < len(self.levels):
             level = self.levels[self.progress.level]
+            # Only eager attention gives the weights that guidance asks for.
+            self.model.set_attn_implementation({"text_config": "eager" if level.guided else "sdpa"})
             if self.team.leads:
                 log.info("level", name=level.name, **asdict(self.progress))
             seed = self.seed + 1000 * self.progress.level + self.progress.step
@@ -135,10 +138,13 @@ class Training:
         began = time.monotonic()
         batch = batch.to(self.device)
         at = self.progress.level_step
-        text = int((at + 1) * level.text) > int(at * level.text)
+        frozen = self.progress.step < self.first_step
+        text = not frozen and int((at + 1) * level.text) > int(at * level.text)
         self._set_rates(level)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            losses, shares = self.losses(batch, text=text, guided=level.guided, sees=level.sees)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device)):
+            losses, shares = self.losses(
+                batch, text=text, guided=level.guided, sees=level.sees or frozen, frozen=frozen
+            )
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         seeing, rest = parts(self.model)
@@ -159,13 +165,16 @@ class Training:
             log.info("step", **shown, **{k: round(v, 3) for k, v in asdict(self.progress).items()})
 
     def losses(
-        self, batch: Batch, *, text: bool, guided: bool = True, sees: bool = True
+        self, batch: Batch, *, text: bool, guided: bool = True, sees: bool = True, frozen: bool = False
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What is to be made small, by name, and the shares of characters that were right; as in Level."""
+        """What is to be made small, by name, and the shares of characters that were right; as in Level.
+
+        frozen: the heads are asked what they find in what is seen, and sight itself is not to change.
+        """
         watched, heads = self.watched, self.heads
         losses: dict[str, Tensor] = {}
         shares: dict[str, Tensor] = {}
-        with torch.set_grad_enabled(sees and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(sees and not frozen and torch.is_grad_enabled()):
             tokens = watched.see(normalised(batch.pixels))
         batch = heads.settled(watched.neck, batch)
         if sees:
@@ -202,7 +211,9 @@ class Training:
     def _set_rates(self, level: Level) -> None:
         progress = self.progress
         rate = min(1.0, (progress.step - self.first_step + 1) / WARM_UP)
-        if level.text and not self.levels[progress.level - 1].text:
+        if progress.step < self.first_step:
+            rate = HEADS_RATE / level.rate
+        elif level.text and not self.levels[progress.level - 1].text:
             rate = min(1.0, (progress.level_step + 1) / WARM_UP)
         if level.falls:
             gone = self.gone if self.ends else progress.level_step / level.most
@@ -257,7 +268,7 @@ class Training:
         if self.progress.level >= len(self.levels):
             last = max(number for number, level in enumerate(self.levels) if level.sees)
             self.progress.level, self.progress.level_step, self.progress.right = last, 0, 0.0
-        self.first_step = self.progress.step
+        self.first_step = self.progress.step + HEADS_FIRST
 
 
 def parts(model: Any) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -265,42 +276,6 @@ def parts(model: Any) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     seeing = list(model.model.vision_tower.sam_encoder.parameters())
     own = {id(parameter) for parameter in seeing}
     return seeing, [parameter for parameter in model.parameters() if id(parameter) not in own]
-
-
-class KernelMuon(torch.optim.Muon):
-    """Muon for kernels of convolutions, (out, in, height, width), as the matrices (out, in * height * width)."""
-
-    def __init__(self, kernels: list[nn.Parameter], **options: Any) -> None:
-        self.kernels = kernels
-        self.flat = [nn.Parameter(kernel.data.flatten(1)) for kernel in kernels]  # the same memory
-        super().__init__([{"params": self.flat, "highest": MATRIX_RATE}], **options)
-
-    def step(self, closure: Any = None) -> Any:
-        for flat, kernel in zip(self.flat, self.kernels, strict=True):
-            flat.grad = None if kernel.grad is None else kernel.grad.flatten(1)
-        return super().step(closure)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for parameter in (*self.kernels, *self.flat):
-            parameter.grad = None
-
-
-def optimisers(model: Any, heads: Heads) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices and kernels inside, AdamW for everything else."""
-    outside = ("embed_tokens", "lm_head", "gate.weight", "patch_embed", "pos_embed", "position_embedding", "rel_pos")
-    matrices: list[nn.Parameter] = []
-    kernels: list[nn.Parameter] = []
-    others = list(heads.parameters())
-    for name, parameter in model.named_parameters():
-        inside = not any(part in name for part in outside)
-        kind = matrices if inside and parameter.ndim == 2 else kernels if inside and parameter.ndim == 4 else others
-        kind.append(parameter)
-    muon: dict[str, Any] = {"weight_decay": 0.01, "adjust_lr_fn": "match_rms_adamw"}
-    return [
-        torch.optim.Muon([{"params": matrices, "highest": MATRIX_RATE}], **muon),
-        KernelMuon(kernels, **muon),
-        torch.optim.AdamW([{"params": others, "highest": RATE}], betas=(0.9, 0.98), weight_decay=0.01),
-    ]
 
 
 def main() -> None:

@@ -83,8 +83,9 @@ def _verdict(gated: Sequence[Measured]) -> str:
     if not missed:
         return "It meets its goals."
     errors = " and ".join(f"{100 * one.error:.0f} % at {one.asked:g} characters a vision token" for one in missed)
+    number = "a goal" if len(missed) == 1 else "its goals"
     return (
-        f"**It misses its goals**: {errors} are wrong.\n"
+        f"**It misses {number}**: {errors} are wrong.\n"
         "Its training is not at its end, and goes on with\n"
         "`python -m workers.nano.training FOLDER --from workers/nano/checkpoint`."
     )

@@ -62,6 +62,18 @@ def test_all_directions_of_a_step_are_alike(shape: tuple[int, int, int]) -> None
     assert 0.5 < float(sizes.min()) < float(sizes.max()) < 1.5
 
 
+def test_a_step_can_ask_for_its_gradients() -> None:
+    asked, before = random_matrix(4, 6), random_matrix(4, 6)
+
+    def loss() -> torch.Tensor:
+        found = (asked**3).sum()
+        found.backward()
+        return found
+
+    assert float(muon(asked, 0.1).step(loss)) == float((before**3).sum())
+    assert (asked != before).all()
+
+
 def test_what_has_no_gradient_stays_as_it_is() -> None:
     matrix = random_matrix(4, 6)
     before = matrix.detach().clone()

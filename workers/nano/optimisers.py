@@ -37,8 +37,9 @@ class Muon(torch.optim.Optimizer):
         super().__init__([{"params": list(parameters), "highest": MATRIX_RATE}], {"lr": 0.0, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        assert closure is None
+    def step(self, closure: Any = None) -> Any:
+        with torch.enable_grad():
+            loss = closure() if closure else None
         for group in self.param_groups:
             updates: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
             for parameter in group["params"]:
@@ -53,6 +54,7 @@ class Muon(torch.optim.Optimizer):
                 steps = orthogonal(torch.stack([update for _, update in own]))
                 for (parameter, _), made in zip(own, steps, strict=True):
                     parameter.mul_(1 - group["lr"] * DECAY).add_(made.view_as(parameter), alpha=-rate)
+        return loss
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from workers.engine.deepseek.prompts import locators, prompt_text
 from workers.nano.alphabet import CHARACTERS, EOS_ID, LOCATORS, ROWS, VOCABULARY, ids_of, text_of, tokenizer
 from workers.nano.batches import IGNORED, Batches, batch_of, prompts
 from workers.nano.curriculum import Level
-from workers.nano.fonts import KEPT_OUT, font_files, has_fonts
+from workers.nano.fonts import KEPT_OUT, font_files, has_fonts, has_small_letters
 from workers.nano.heads import CLASSES, Heads
 from workers.nano.pages import Density, Page, PageArtist, moved
 from workers.nano.paths import IN_PATCH, places_of
@@ -68,6 +69,15 @@ def test_fonts_kept_out_are_no_fonts_trained_on() -> None:
     assert not [path for path in font_files(kept_out=False) if KEPT_OUT.search(path.name)]
     if has_fonts(kept_out=True):
         assert all(KEPT_OUT.search(path.name) for path in font_files(kept_out=True))
+
+
+def test_fonts_with_small_letters_are_trained_on_more_often() -> None:
+    files = {path.name: path for path in font_files(kept_out=False)}
+    small = {name for name, path in files.items() if has_small_letters(path)}
+    assert not [name for name in small if name.startswith("DejaVu")]
+    assert {name for name in files if name.startswith("LiberationSerif")} <= small
+    taken = Counter(path.name for path in PageArtist(1, small_letters=3).files)
+    assert taken == {name: 3 if name in small else 1 for name in files}
 
 
 # -- pages --------------------------------------------------------------------

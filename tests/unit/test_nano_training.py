@@ -304,7 +304,7 @@ def test_the_card_says_so_when_a_goal_is_missed(tmp_path: Path) -> None:
     curved = [Measured(1, "trained on", dtype, 100, 1, 0.3, 0.1) for dtype in DTYPES]
     write_card(tmp_path, gated, curved, [], Progress())
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "**It misses a goal**: 21 % at 10 characters a vision token are wrong." in card
+    assert "**It misses a goal**: 21.0 % at 10 characters a vision token are wrong." in card
 
 
 DTYPES: tuple[Any, ...] = (None, "bf16", "int8", "int4")

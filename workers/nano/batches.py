@@ -41,6 +41,7 @@ IGNORED = -100
 ALONE = Team()
 SHEETS = 0.25  # of the pages, where they vary
 SHOWN_PAGES = 300  # of each density, of which some are shown again
+SMALL_LETTERS = 3  # times as often a font that has them, as it is misread most
 BLANK = 0  # the label of a patch without a character there; characters follow from 1
 
 
@@ -196,7 +197,7 @@ class Batches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
-        artist = PageArtist(self.seed + self.team.rank, variety=self.variety)
+        artist = PageArtist(self.seed + self.team.rank, variety=self.variety, small_letters=SMALL_LETTERS)
         random, common = artist.random, Random(self.seed)
         asked = {density: prompts(density.grid) for _, density, _ in self.mix}
         shown: dict[Density, deque[Page]] = {density: deque(maxlen=SHOWN_PAGES) for _, density, _ in self.mix}

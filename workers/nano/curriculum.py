@@ -39,7 +39,7 @@ SPARSE, USUAL, DENSE, OVERFULL = Density(20, 90), Density(70, 165), Density(130,
 WIDE, TALL = Density(100, 330, grid=(2, 1)), Density(100, 330, grid=(1, 2))
 SQUARE = Density(200, 560, grid=(2, 2))
 TO_SEE = (1, USUAL, 24), (1, DENSE, 24)
-PAGES = (0.5, LINES2, 64), (1, SPARSE, 56), (4, USUAL, 48), (2, DENSE, 36), (0.2, OVERFULL, 24)
+PAGES = (0.5, LINES2, 64), (1, SPARSE, 56), (4, USUAL, 48), (4, DENSE, 36), (0.2, OVERFULL, 24)
 CUT = (0.4, WIDE, 24), (0.4, TALL, 24), (0.4, SQUARE, 12)
 TO_WRITE = (
     *((weight, density, pages // 2) for weight, density, pages in PAGES),

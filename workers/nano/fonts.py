@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
@@ -17,6 +17,7 @@ TOO_RARE = re.compile(
     r"thin|hairline|light|black|heavy|extra|condensed|narrow|garamond|symbol|emoji|math|icon", re.IGNORECASE
 )
 """Weights and widths that documents seldom have: with them all, a model of this size learns none of them well."""
+SMALL = 50  # hundredths of the font's size
 MISSING = "\uffff"
 
 
@@ -40,6 +41,13 @@ def has_fonts(*, kept_out: bool) -> bool:
         return bool(font_files(kept_out=kept_out))
     except FileNotFoundError:
         return False
+
+
+@cache
+def has_small_letters(path: Path) -> bool:
+    """Whether its "x" is less than half as high as the font's size, which makes it far harder to read at that size."""
+    _, top, _, bottom = ImageFont.truetype(str(path), 100).getbbox("x")
+    return bottom - top < SMALL
 
 
 def _writes_all(path: Path) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from PIL.ImageFont import FreeTypeFont
 
 from workers.nano.architecture import SIDE
-from workers.nano.fonts import font, font_files
+from workers.nano.fonts import font, font_files, has_small_letters
 from workers.nano.texts import Writer
 
 WIDTH, PITCH = 0.52, 1.3  # of a character and of a line, in font sizes, as fonts go
@@ -89,16 +89,24 @@ class Block:
 class PageArtist:
     """Draws pages from a seed. kept_out_words, kept_out_fonts: with what is never trained on.
 
-    variety: the share of pages in any font and, most of them, in any colour; the others are plain.
+    variety: the share of pages in any font and, most of them, in any colour; the others are plain. small_letters: how
+    many times as often as others a font is taken that has them.
     """
 
     def __init__(
-        self, seed: int, *, kept_out_words: bool = False, kept_out_fonts: bool = False, variety: float = 1.0
+        self,
+        seed: int,
+        *,
+        kept_out_words: bool = False,
+        kept_out_fonts: bool = False,
+        variety: float = 1.0,
+        small_letters: int = 1,
     ) -> None:
         self.random = Random(seed)
         self.noise = numpy.random.default_rng(seed)
         self.writer = Writer(self.random, kept_out=kept_out_words)
-        self.files = font_files(kept_out=kept_out_fonts)
+        files = font_files(kept_out=kept_out_fonts)
+        self.files = [path for path in files for _ in range(small_letters if has_small_letters(path) else 1)]
         self.common = [path for path in self.files if COMMON.search(path.name)] or self.files
         self.variety = variety
 

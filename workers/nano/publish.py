@@ -82,7 +82,7 @@ def _verdict(gated: Sequence[Measured]) -> str:
     missed = [one for one in gated if one.fonts == "trained on" and one.error > GATE[round(one.asked)]]
     if not missed:
         return "It meets its goals."
-    errors = " and ".join(f"{100 * one.error:.0f} % at {one.asked:g} characters a vision token" for one in missed)
+    errors = " and ".join(f"{100 * one.error:.1f} % at {one.asked:g} characters a vision token" for one in missed)
     number = "a goal" if len(missed) == 1 else "its goals"
     return (
         f"**It misses {number}**: {errors} are wrong.\n"
